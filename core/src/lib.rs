@@ -12,7 +12,9 @@
 //! | [`model`] | tenants, rooms, members, messages |
 
 pub mod api;
+mod auth;
 mod config;
+mod core;
 mod effect;
 mod id;
 mod input;
@@ -20,17 +22,21 @@ mod json;
 mod limits;
 mod metrics;
 pub mod model;
+mod operations;
+mod recovery;
 mod secret;
 pub mod store;
 mod time;
 pub mod ws;
 
+pub use self::core::{Core, TimerKind};
 pub use config::{AllowedOrigins, Config};
 pub use effect::{CloseReason, Effect, Event};
 pub use id::{ConnId, IdStamp, MessageId, OpId, RequestId, RoomId, Seq, TenantId, TenantKey, UserId};
 pub use input::{ClosedBy, Input};
 pub use limits::RateLimitStatus;
 pub use metrics::MetricsSnapshot;
+pub use operations::{MAX_READS_WAITING, MAX_WRITES_WAITING};
 pub use secret::{Digest, Entropy, Secret};
 pub use time::{Micros, MonoMicros, Now, UnixMillis};
 

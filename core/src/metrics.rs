@@ -22,3 +22,12 @@ pub struct MetricsSnapshot {
     /// Since the start.
     pub uptime: Micros,
 }
+
+/// What only grows.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) messages_sent: u64,
+    pub(crate) dropped_broadcasts: u64,
+    pub(crate) requests_answered: u64,
+    pub(crate) late_store_replies: u64,
+}

@@ -5,10 +5,18 @@ mod answer;
 mod call;
 mod encode;
 mod error;
+mod health;
+mod messages;
 mod parse;
+mod rooms;
+mod serve;
+mod tenants;
 
 pub use answer::{Answer, Health, Success, TenantCreated};
 pub use call::{Access, ApiRequest, Call, CreateRoom, CreateTenant, Credentials, SendMessage, UserHeader};
 pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, reject};
 pub use error::{ApiError, ErrorCode};
+pub(crate) use health::HealthCheck;
 pub use parse::{Action, Body, ParseHost, RequestParts, Upgrade, parse_request};
+pub(crate) use serve::{invalid_user, wrong_reply};
+pub(crate) use tenants::CreatedSecrets;

@@ -28,6 +28,20 @@ impl Frame {
         self.0.len()
     }
 
+    /// The same frame with a `request_id`, which it must not have yet.
+    pub(crate) fn with_request_id(&self, request_id: &str) -> Self {
+        #[derive(Serialize)]
+        struct Tail<'a> {
+            request_id: &'a str,
+        }
+        let tail = Self::encode(&Tail { request_id });
+        let mut bytes = Vec::with_capacity(self.size_bytes() + tail.size_bytes());
+        bytes.extend_from_slice(self.0.strip_suffix(b"}").unwrap_or(&self.0));
+        bytes.push(b',');
+        bytes.extend_from_slice(tail.0.strip_prefix(b"{").unwrap_or(&tail.0));
+        Self(Bytes::from(bytes))
+    }
+
     fn encode(body: &impl Serialize) -> Self {
         let mut bytes = Vec::with_capacity(256);
         // Writing structs with string keys into memory cannot fail; an empty object is what a client can best survive.
@@ -258,6 +272,12 @@ mod tests {
             "{}",
             text(&frame)
         );
+    }
+
+    #[test]
+    fn a_request_id_put_in_later_stands_as_if_it_had_been_there() {
+        let frame = message_frame(&message()).with_request_id("r\"1");
+        assert_eq!(frame, message_for_sender(&message(), Some("r\"1"), false));
     }
 
     #[test]

@@ -1,0 +1,200 @@
+//! Rooms: creation.
+
+use std::collections::BTreeSet;
+
+use super::answer::Success;
+use super::call::CreateRoom;
+use super::error::ApiError;
+use super::serve::wrong_reply;
+use crate::core::Core;
+use crate::id::{RoomId, Seq, TenantKey, UserId};
+use crate::model::{Role, RoomType, dm_unique_key};
+use crate::operations::{Origin, Step};
+use crate::store::{Actor, CreatedRoom, NewRoom, StoreFailure, StoreReply, StoreRequest, StoreResult};
+
+/// Most members of a room at its creation, its creator included.
+pub(crate) const ROOM_MEMBERS_MAX: usize = 10_000;
+
+impl Core {
+    pub(crate) fn create_room(&mut self, origin: Origin, tenant: TenantKey, actor: Actor, room: CreateRoom) {
+        let CreateRoom {
+            kind,
+            members,
+            name,
+            metadata,
+        } = room;
+        let members = match first_members(kind, members, &actor) {
+            Ok(members) => members,
+            Err(error) => return self.answer(origin, Err(error)),
+        };
+        let room_id = self.ids.room(self.now.wall);
+        let new = NewRoom {
+            tenant,
+            room_id: room_id.clone(),
+            kind,
+            unique_key: unique_key(kind, &members),
+            name,
+            metadata,
+            members,
+            created_at: self.now.wall,
+        };
+        let members = new.members.iter().map(|(user, _)| user.clone()).collect();
+        let request = StoreRequest::CreateRoom(Box::new(new));
+        self.submit_for(tenant, origin, request, |origin| Step::CreateRoom {
+            origin,
+            actor,
+            room_id,
+            members,
+        });
+    }
+
+    pub(crate) fn on_room_created(
+        &mut self,
+        origin: Origin,
+        actor: Actor,
+        room_id: RoomId,
+        members: Vec<UserId>,
+        tenant: Option<TenantKey>,
+        result: StoreResult,
+    ) {
+        let Some(tenant) = tenant else {
+            return;
+        };
+        let answer = match result {
+            Ok(StoreReply::RoomCreated(CreatedRoom::New(room))) => {
+                self.join_online(tenant, &room.room_id, &members, Seq(0));
+                Ok(Success::RoomCreated(Box::new(room)))
+            }
+            Ok(StoreReply::RoomCreated(CreatedRoom::Existing { room, members })) => match actor {
+                Actor::User(user) if !members.contains(&user) => Err(ApiError::not_member()),
+                Actor::User(_) | Actor::Tenant => Ok(Success::Room(Box::new(room))),
+            },
+            Ok(_) => Err(wrong_reply()),
+            Err(failure) => {
+                if failure == StoreFailure::OutcomeUnknown {
+                    self.recover_room(tenant, room_id, members);
+                }
+                return self.refuse(origin, failure);
+            }
+        };
+        self.answer(origin, answer);
+    }
+}
+
+/// Who is in a new room, each once, with their roles (protocol, section 4).
+fn first_members(kind: RoomType, named: Vec<UserId>, actor: &Actor) -> Result<Vec<(UserId, Role)>, ApiError> {
+    let mut seen = BTreeSet::new();
+    let mut users: Vec<UserId> = named.into_iter().filter(|user| seen.insert(user.clone())).collect();
+    let caller = match actor {
+        Actor::User(user) => Some(user),
+        Actor::Tenant => None,
+    };
+    let caller_joins = match kind {
+        RoomType::Dm => users.len() == 1,
+        RoomType::Group | RoomType::Channel => true,
+    };
+    if let Some(caller) = caller.filter(|caller| caller_joins && !seen.contains(caller)) {
+        users.push(caller.clone());
+    }
+    match kind {
+        RoomType::Dm if users.len() != 2 => {
+            return Err(ApiError::invalid("members", "a dm has exactly two distinct members"));
+        }
+        RoomType::Group | RoomType::Channel if !(1..=ROOM_MEMBERS_MAX).contains(&users.len()) => {
+            return Err(ApiError::invalid(
+                "members",
+                "a room is created with 1 to 10,000 members",
+            ));
+        }
+        RoomType::Dm | RoomType::Group | RoomType::Channel => {}
+    }
+    let role_of = |user: &UserId| {
+        if kind != RoomType::Dm && caller == Some(user) {
+            Role::Admin
+        } else {
+            Role::Member
+        }
+    };
+    Ok(users.into_iter().map(|user| (user.clone(), role_of(&user))).collect())
+}
+
+fn unique_key(kind: RoomType, members: &[(UserId, Role)]) -> Option<String> {
+    match (kind, members) {
+        (RoomType::Dm, [(one, _), (other, _)]) => Some(dm_unique_key(one, other)),
+        (RoomType::Dm | RoomType::Group | RoomType::Channel, _) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: &str) -> UserId {
+        UserId::new(id)
+    }
+
+    fn members(kind: RoomType, named: &[&str], caller: Option<&str>) -> Option<String> {
+        let actor = caller.map_or(Actor::Tenant, |caller| Actor::User(user(caller)));
+        let named = named.iter().map(|id| user(id)).collect();
+        let members = first_members(kind, named, &actor).ok()?;
+        let shown: Vec<String> = members
+            .iter()
+            .map(|(user, role)| format!("{user}:{}", role.as_str()))
+            .collect();
+        Some(shown.join(" "))
+    }
+
+    #[test]
+    fn who_is_in_a_new_room() {
+        use RoomType::{Channel, Dm, Group};
+        for (kind, named, caller, expected) in [
+            (
+                Dm,
+                &["alice", "bob"][..],
+                Some("alice"),
+                Some("alice:member bob:member"),
+            ),
+            (Dm, &["bob"], Some("alice"), Some("bob:member alice:member")),
+            (Dm, &["bob", "bob"], Some("alice"), Some("bob:member alice:member")),
+            (Dm, &["bob", "carol"], Some("alice"), Some("bob:member carol:member")),
+            (Dm, &["bob", "carol"], None, Some("bob:member carol:member")),
+            (Dm, &["bob"], None, None),
+            (Dm, &["alice"], Some("alice"), None),
+            (Dm, &[], Some("alice"), None),
+            (Dm, &["alice", "bob", "carol"], Some("alice"), None),
+            (
+                Group,
+                &["bob", "carol", "bob"],
+                Some("alice"),
+                Some("bob:member carol:member alice:admin"),
+            ),
+            (Group, &["alice", "bob"], Some("alice"), Some("alice:admin bob:member")),
+            (Group, &[], Some("alice"), Some("alice:admin")),
+            (Group, &[], None, None),
+            (Channel, &["bob"], None, Some("bob:member")),
+        ] {
+            assert_eq!(
+                members(kind, named, caller).as_deref(),
+                expected,
+                "{kind:?} {named:?} {caller:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_room_is_created_with_10_000_members_at_the_most() {
+        let named = |count: usize| (0..count).map(|n| user(&format!("u{n}"))).collect::<Vec<_>>();
+        let alice = Actor::User(user("alice"));
+        assert_eq!(
+            first_members(RoomType::Group, named(9_999), &alice).unwrap().len(),
+            10_000
+        );
+        assert!(first_members(RoomType::Group, named(10_000), &alice).is_err());
+        assert_eq!(
+            first_members(RoomType::Group, named(10_000), &Actor::Tenant)
+                .unwrap()
+                .len(),
+            10_000
+        );
+    }
+}

@@ -1,0 +1,375 @@
+//! REST requests on their way through the core: who may call, then what is to be done.
+
+use super::answer::{Answer, Success};
+use super::call::{Access, ApiRequest, Call, UserHeader};
+use super::error::{ApiError, ErrorCode};
+use crate::auth::{Bucket, Waiter, overloaded, unknown_key};
+use crate::core::{Core, Phase};
+use crate::effect::Effect;
+use crate::id::{RequestId, RoomId, Seq, TenantKey, UserId};
+use crate::operations::{Origin, Step};
+use crate::secret::Secret;
+use crate::store::{AccessRefusal, AcknowledgeRefusal, Actor, PageBounds, StoreReply, StoreRequest, StoreResult};
+
+/// Longest page of history, in bytes of content (protocol, section 5).
+const HISTORY_PAGE_BYTES: u32 = 1024 * 1024;
+
+impl Core {
+    pub(crate) fn on_request(&mut self, request: RequestId, body: Box<ApiRequest>) {
+        match body.access {
+            Access::Public => self.serve_public(request, body.call),
+            Access::Metrics => {
+                if self.config.metrics_need_token && !body.credentials.is_metrics_reader {
+                    let message = "METRICS_TOKEN is missing or wrong: send it as Authorization: Bearer";
+                    self.respond(request, None, Err(ApiError::new(ErrorCode::Authentication, message)));
+                } else {
+                    self.serve_public(request, body.call);
+                }
+            }
+            Access::Master | Access::User | Access::UserOrTenant if self.phase != Phase::Serving => {
+                self.respond(request, None, Err(self.not_serving()));
+            }
+            Access::Master => {
+                if body.credentials.is_master {
+                    self.serve_master(request, body.call);
+                } else {
+                    let error = ApiError::new(ErrorCode::Authentication, "X-Master-Key is missing or wrong");
+                    self.respond(request, None, Err(error));
+                }
+            }
+            Access::User | Access::UserOrTenant => match body.credentials.api_key {
+                Some(api_key) => self.identify(api_key, Waiter::Request { request, body }),
+                None => self.respond(request, None, Err(unknown_key())),
+            },
+        }
+    }
+
+    /// Why nothing is served: the run has not begun, or it ends.
+    pub(crate) fn not_serving(&self) -> ApiError {
+        match self.phase {
+            Phase::Starting => ApiError::unavailable("the server is starting: try again", 1_000),
+            Phase::Serving | Phase::Draining { .. } | Phase::Stopped => {
+                ApiError::unavailable("the server is shutting down: try again", 5_000)
+            }
+        }
+    }
+
+    pub(crate) fn respond(&mut self, request: RequestId, tenant: Option<TenantKey>, result: Result<Success, ApiError>) {
+        self.respond_with_limit(request, tenant, Bucket::Requests, result);
+    }
+
+    pub(crate) fn respond_with_limit(
+        &mut self,
+        request: RequestId,
+        tenant: Option<TenantKey>,
+        bucket: Bucket,
+        result: Result<Success, ApiError>,
+    ) {
+        self.counters.requests_answered += 1;
+        let rate_limit = tenant.and_then(|tenant| self.tenants.rate_limit(tenant, bucket, self.now.mono));
+        self.emit(Effect::Respond {
+            request,
+            answer: Box::new(Answer { rate_limit, result }),
+        });
+    }
+
+    fn serve_public(&mut self, request: RequestId, call: Result<Call, ApiError>) {
+        let result = match call {
+            Ok(Call::Health) => return self.check_health(request),
+            Ok(Call::Livez) => Ok(Success::Alive),
+            Ok(Call::Readyz) => match self.phase {
+                Phase::Serving => Ok(Success::Ready),
+                Phase::Starting | Phase::Draining { .. } | Phase::Stopped => Err(self.not_serving()),
+            },
+            Ok(Call::Metrics) => Ok(Success::Metrics(Box::new(self.metrics()))),
+            Ok(
+                Call::CreateTenant(_)
+                | Call::ListRooms { .. }
+                | Call::CreateRoom(_)
+                | Call::ReadRoom { .. }
+                | Call::ListMembers { .. }
+                | Call::SendMessage(_)
+                | Call::ReadMessages { .. }
+                | Call::Acknowledge { .. }
+                | Call::IssueToken { .. },
+            ) => Err(misrouted()),
+            Err(error) => Err(error),
+        };
+        self.respond(request, None, result);
+    }
+
+    fn serve_master(&mut self, request: RequestId, call: Result<Call, ApiError>) {
+        match call {
+            Ok(Call::CreateTenant(tenant)) => self.create_tenant(request, *tenant),
+            Ok(
+                Call::Health
+                | Call::Livez
+                | Call::Readyz
+                | Call::Metrics
+                | Call::ListRooms { .. }
+                | Call::CreateRoom(_)
+                | Call::ReadRoom { .. }
+                | Call::ListMembers { .. }
+                | Call::SendMessage(_)
+                | Call::ReadMessages { .. }
+                | Call::Acknowledge { .. }
+                | Call::IssueToken { .. },
+            ) => self.respond(request, None, Err(misrouted())),
+            Err(error) => self.respond(request, None, Err(error)),
+        }
+    }
+
+    /// Serves a request whose key names `tenant`. The order of refusals is the protocol's (section 1).
+    pub(crate) fn serve_tenant(&mut self, request: RequestId, tenant: TenantKey, body: ApiRequest) {
+        if self.phase != Phase::Serving {
+            return self.respond(request, Some(tenant), Err(self.not_serving()));
+        }
+        let ApiRequest {
+            access,
+            credentials,
+            call,
+        } = body;
+        let bucket = if matches!(call, Ok(Call::IssueToken { .. })) {
+            Bucket::Connects
+        } else {
+            Bucket::Requests
+        };
+        if access == Access::User && credentials.user == UserHeader::Absent {
+            let error = ApiError::new(
+                ErrorCode::Authentication,
+                "X-User-Id is missing: this route acts for a user",
+            );
+            return self.respond_with_limit(request, Some(tenant), bucket, Err(error));
+        }
+        if let Err(retry_after_ms) = self.tenants.charge(tenant, bucket, self.now.mono) {
+            let error = ApiError::rate_limited(retry_after_ms);
+            return self.respond_with_limit(request, Some(tenant), bucket, Err(error));
+        }
+        let caller = match credentials.user {
+            UserHeader::Absent => Actor::Tenant,
+            UserHeader::User(user) => Actor::User(user),
+            UserHeader::Invalid => {
+                return self.respond_with_limit(request, Some(tenant), bucket, Err(invalid_user()));
+            }
+        };
+        match call {
+            Ok(call) => self.carry_out(request, tenant, caller, call),
+            Err(error) => self.respond_with_limit(request, Some(tenant), bucket, Err(error)),
+        }
+    }
+
+    fn carry_out(&mut self, request: RequestId, tenant: TenantKey, actor: Actor, call: Call) {
+        let origin = Origin::Request {
+            request,
+            tenant: Some(tenant),
+        };
+        match call {
+            Call::ListRooms { after, limit } => {
+                self.read(
+                    origin,
+                    tenant,
+                    StoreRequest::ListRooms {
+                        tenant,
+                        actor,
+                        after,
+                        limit,
+                    },
+                );
+            }
+            Call::CreateRoom(room) => self.create_room(origin, tenant, actor, *room),
+            Call::ReadRoom { room_id } => self.read(origin, tenant, StoreRequest::ReadRoom { tenant, room_id, actor }),
+            Call::ListMembers { room_id, after, limit } => {
+                self.read(
+                    origin,
+                    tenant,
+                    StoreRequest::ListMembers {
+                        tenant,
+                        room_id,
+                        actor,
+                        after,
+                        limit,
+                    },
+                );
+            }
+            Call::ReadMessages { room_id, range, limit } => {
+                let bounds = PageBounds {
+                    messages: limit,
+                    size_bytes: HISTORY_PAGE_BYTES,
+                };
+                self.read(
+                    origin,
+                    tenant,
+                    StoreRequest::ReadMessages {
+                        tenant,
+                        room_id,
+                        actor,
+                        range,
+                        bounds,
+                    },
+                );
+            }
+            Call::SendMessage(message) => match actor {
+                Actor::User(sender) => self.send_message(origin, tenant, sender, *message),
+                Actor::Tenant => self.respond(request, Some(tenant), Err(misrouted())),
+            },
+            Call::Acknowledge { room_id, seq } => match actor {
+                Actor::User(user) => self.acknowledge(origin, tenant, user, room_id, seq),
+                Actor::Tenant => self.respond(request, Some(tenant), Err(misrouted())),
+            },
+            Call::IssueToken { token } => match actor {
+                Actor::User(user) => self.issue_token(request, tenant, user, token),
+                Actor::Tenant => self.respond(request, Some(tenant), Err(misrouted())),
+            },
+            Call::Health | Call::Livez | Call::Readyz | Call::Metrics | Call::CreateTenant(_) => {
+                self.respond(request, Some(tenant), Err(misrouted()));
+            }
+        }
+    }
+
+    /// Hands a step to the store for somebody who waits, if its lane takes one more.
+    pub(crate) fn submit_for(
+        &mut self,
+        tenant: TenantKey,
+        origin: Origin,
+        request: StoreRequest,
+        step: impl FnOnce(Origin) -> Step,
+    ) {
+        if self.operations.has_room(request.lane(), Some(tenant)) {
+            self.submit(Some(tenant), step(origin), request);
+        } else {
+            self.answer(origin, Err(overloaded()));
+        }
+    }
+
+    /// Answers whoever waits for a step: a success goes to requests alone, a frame is answered in frames.
+    pub(crate) fn answer(&mut self, origin: Origin, result: Result<Success, ApiError>) {
+        match origin {
+            Origin::Request { request, tenant } => self.respond(request, tenant, result),
+            Origin::Frame { conn, request_id } => {
+                if let Err(error) = result {
+                    self.answer_error(conn, &error, request_id.as_deref());
+                }
+            }
+            Origin::Key(_) | Origin::Session(_) | Origin::Nobody => {}
+        }
+    }
+
+    fn read(&mut self, origin: Origin, tenant: TenantKey, request: StoreRequest) {
+        self.submit_for(tenant, origin, request, |origin| Step::Read { origin });
+    }
+
+    pub(crate) fn on_read(&mut self, origin: Origin, result: StoreResult) {
+        let reply = match result {
+            Ok(reply) => reply,
+            Err(failure) => return self.refuse(origin, failure),
+        };
+        let answer = match reply {
+            StoreReply::Rooms { rooms, has_more } => Ok(Success::Rooms { rooms, has_more }),
+            StoreReply::Room(room) => room.map(|room| Success::Room(Box::new(room))).map_err(ApiError::from),
+            StoreReply::Members(page) => page.map(Success::Members).map_err(ApiError::from),
+            StoreReply::Messages(page) => page.map(Success::Messages).map_err(ApiError::from),
+            StoreReply::Booted { .. }
+            | StoreReply::Written
+            | StoreReply::TenantCreated(_)
+            | StoreReply::Tenant(_)
+            | StoreReply::RoomCreated(_)
+            | StoreReply::Appended(_)
+            | StoreReply::Acknowledged(_)
+            | StoreReply::Backlog(_)
+            | StoreReply::Frames(_)
+            | StoreReply::Head(_) => Err(wrong_reply()),
+        };
+        self.answer(origin, answer);
+    }
+
+    fn issue_token(&mut self, request: RequestId, tenant: TenantKey, user: UserId, token: Secret) {
+        self.tenants.hold(tenant);
+        let (issued, expired) = self.tokens.issue(token.digest(), tenant, user, self.now.mono);
+        for grant in expired {
+            self.tenants.release(grant.tenant);
+        }
+        if issued.is_err() {
+            self.tenants.release(tenant);
+        }
+        self.respond_with_limit(
+            request,
+            Some(tenant),
+            Bucket::Connects,
+            issued.map(|()| Success::Token(token)),
+        );
+    }
+
+    /// Moves a user's ack forward.
+    pub(crate) fn acknowledge(
+        &mut self,
+        origin: Origin,
+        tenant: TenantKey,
+        user_id: UserId,
+        room_id: RoomId,
+        seq: Seq,
+    ) {
+        let request = StoreRequest::Acknowledge {
+            tenant,
+            room_id: room_id.clone(),
+            user_id: user_id.clone(),
+            seq,
+            now: self.now.wall,
+        };
+        self.submit_for(tenant, origin, request, |origin| Step::Acknowledge {
+            origin,
+            room_id,
+            user_id,
+        });
+    }
+
+    pub(crate) fn on_acknowledged(&mut self, origin: Origin, room_id: RoomId, user_id: UserId, result: StoreResult) {
+        let acknowledged = match result {
+            Ok(StoreReply::Acknowledged(Ok(acknowledged))) => acknowledged,
+            Ok(StoreReply::Acknowledged(Err(refusal))) => return self.answer(origin, Err(refusal.into())),
+            Ok(_) => return self.answer(origin, Err(wrong_reply())),
+            Err(failure) => return self.refuse(origin, failure),
+        };
+        self.publish_ack(&origin, &room_id, &user_id, acknowledged);
+        self.answer(
+            origin,
+            Ok(Success::Acknowledged {
+                room_id,
+                last_ack: acknowledged.last_ack,
+            }),
+        );
+    }
+}
+
+/// 400 for a user id that breaks the rules.
+pub(crate) fn invalid_user() -> ApiError {
+    let message = "a user id is 1 to 128 bytes of UTF-8 without control characters or white space at its ends";
+    ApiError::invalid("X-User-Id", message)
+}
+
+/// 500 where the parser's routes and the core's disagree.
+fn misrouted() -> ApiError {
+    ApiError::new(ErrorCode::Internal, "this route is not served by this kind of caller")
+}
+
+/// 500 where a store answered another question than it was asked.
+pub(crate) fn wrong_reply() -> ApiError {
+    ApiError::new(ErrorCode::Internal, "storage gave an answer that does not fit")
+}
+
+impl From<AccessRefusal> for ApiError {
+    fn from(refusal: AccessRefusal) -> Self {
+        match refusal {
+            AccessRefusal::NoRoom => Self::no_room(),
+            AccessRefusal::NotMember => Self::not_member(),
+        }
+    }
+}
+
+impl From<AcknowledgeRefusal> for ApiError {
+    fn from(refusal: AcknowledgeRefusal) -> Self {
+        match refusal {
+            AcknowledgeRefusal::Access(access) => access.into(),
+            AcknowledgeRefusal::PastHead => Self::invalid("seq", "seq lies past the room's newest message"),
+        }
+    }
+}

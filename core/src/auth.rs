@@ -1,0 +1,347 @@
+//! Who calls: tenants by their API keys, users by their WebSocket tokens.
+//!
+//! Keys are looked up on the store's readers, so that strangers never load the writer; what was found is cached, also
+//! that nothing was.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lru::LruCache;
+
+use crate::api::{ApiError, ApiRequest, ErrorCode};
+use crate::config::Config;
+use crate::core::Core;
+use crate::id::{ConnId, RequestId, TenantKey, UserId};
+use crate::limits::{RateLimitStatus, TokenBucket};
+use crate::model::Tenant;
+use crate::operations::Step;
+use crate::secret::Digest;
+use crate::store::{StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::time::{Micros, MonoMicros};
+use crate::ws::HandshakeRequest;
+
+/// How many keys are remembered, at some 500 bytes each.
+const KNOWN_KEYS: usize = 20_000;
+/// How many keys are asked for at once: a part of the read lane, so that strangers leave room for tenants.
+const KEY_LOOKUPS: usize = 250;
+/// How many requests wait for a look-up.
+const KEY_WAITERS: usize = 1_000;
+/// For how long a key that names nobody is not asked for again.
+const UNKNOWN_KEY_LIFETIME: Micros = Micros::from_secs(1);
+/// `expires_in` of a WebSocket token.
+pub(crate) const TOKEN_LIFETIME: Micros = Micros::from_secs(60);
+/// How many tokens wait to be used, at some 150 bytes each.
+const TOKENS: usize = 500_000;
+/// Token requests and connects share a bucket so many times as large as that of other requests.
+const CONNECT_RATE_FACTOR: u32 = 10;
+
+/// A request that waits for its key to be looked up.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    Request {
+        request: RequestId,
+        body: Box<ApiRequest>,
+    },
+    Handshake {
+        request: RequestId,
+        conn: ConnId,
+        body: Box<HandshakeRequest>,
+    },
+}
+
+/// The buckets of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Bucket {
+    /// Requests and frames.
+    Requests,
+    /// Token requests and connects.
+    Connects,
+}
+
+/// Tenants that somebody uses, and keys that were looked up.
+#[derive(Debug)]
+pub(crate) struct TenantCache {
+    keys: LruCache<Digest, CachedKey>,
+    asking: BTreeMap<Digest, Vec<Waiter>>,
+    waiters: usize,
+    tenants: BTreeMap<TenantKey, TenantState>,
+    keys_version: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum CachedKey {
+    Names(TenantKey),
+    NamesNobody { until: MonoMicros },
+}
+
+#[derive(Debug)]
+struct TenantState {
+    tenant: Tenant,
+    requests: TokenBucket,
+    connects: TokenBucket,
+    /// Cached keys, sessions and tokens that refer to it.
+    holders: usize,
+}
+
+impl Default for TenantCache {
+    fn default() -> Self {
+        Self {
+            keys: LruCache::unbounded(),
+            asking: BTreeMap::new(),
+            waiters: 0,
+            tenants: BTreeMap::new(),
+            keys_version: 0,
+        }
+    }
+}
+
+impl TenantCache {
+    /// A tenant that a session, a token or a cached key holds.
+    pub(crate) fn get(&self, key: TenantKey) -> Option<&Tenant> {
+        self.tenants.get(&key).map(|state| &state.tenant)
+    }
+
+    /// Takes a token; else says after how many milliseconds there is one.
+    pub(crate) fn charge(&mut self, key: TenantKey, bucket: Bucket, now: MonoMicros) -> Result<(), u64> {
+        self.tenants
+            .get_mut(&key)
+            .map_or(Ok(()), |state| state.bucket_mut(bucket).take(now))
+    }
+
+    pub(crate) fn rate_limit(&mut self, key: TenantKey, bucket: Bucket, now: MonoMicros) -> Option<RateLimitStatus> {
+        self.tenants
+            .get_mut(&key)
+            .map(|state| state.bucket_mut(bucket).status(now))
+    }
+
+    pub(crate) fn hold(&mut self, key: TenantKey) {
+        if let Some(state) = self.tenants.get_mut(&key) {
+            state.holders += 1;
+        }
+    }
+
+    pub(crate) fn release(&mut self, key: TenantKey) {
+        if let Some(state) = self.tenants.get_mut(&key) {
+            state.holders -= 1;
+            if state.holders == 0 {
+                self.tenants.remove(&key);
+            }
+        }
+    }
+
+    /// Called when any key came to name another tenant than before, or none: answers under way are void.
+    fn keys_changed(&mut self) {
+        self.keys_version += 1;
+    }
+
+    /// Whom a key names, if that is known: `Some(None)` is nobody.
+    fn look_up(&mut self, api_key: Digest, now: MonoMicros) -> Option<Option<TenantKey>> {
+        match *self.keys.get(&api_key)? {
+            CachedKey::Names(tenant) => Some(Some(tenant)),
+            CachedKey::NamesNobody { until } => (now < until).then_some(None),
+        }
+    }
+
+    fn remember(&mut self, api_key: Digest, found: Option<Tenant>, config: &Config, now: MonoMicros) {
+        let cached = match found {
+            Some(tenant) => {
+                let key = tenant.key;
+                self.tenants
+                    .entry(key)
+                    .or_insert_with(|| TenantState::new(tenant, config, now))
+                    .holders += 1;
+                CachedKey::Names(key)
+            }
+            None => CachedKey::NamesNobody {
+                until: now + UNKNOWN_KEY_LIFETIME,
+            },
+        };
+        let replaced = self.keys.put(api_key, cached);
+        let evicted = if self.keys.len() > KNOWN_KEYS {
+            self.keys.pop_lru().map(|(_, key)| key)
+        } else {
+            None
+        };
+        for key in [replaced, evicted].into_iter().flatten() {
+            if let CachedKey::Names(tenant) = key {
+                self.release(tenant);
+            }
+        }
+    }
+
+    fn take_waiters(&mut self, api_key: Digest) -> Vec<Waiter> {
+        let waiters = self.asking.remove(&api_key).unwrap_or_default();
+        self.waiters -= waiters.len();
+        waiters
+    }
+}
+
+impl TenantState {
+    fn new(tenant: Tenant, config: &Config, now: MonoMicros) -> Self {
+        let rate = tenant.config.rate_limit.unwrap_or(config.default_rate_limit).max(1);
+        Self {
+            requests: TokenBucket::full(rate, now),
+            connects: TokenBucket::full(rate.saturating_mul(CONNECT_RATE_FACTOR), now),
+            tenant,
+            holders: 0,
+        }
+    }
+
+    const fn bucket_mut(&mut self, bucket: Bucket) -> &mut TokenBucket {
+        match bucket {
+            Bucket::Requests => &mut self.requests,
+            Bucket::Connects => &mut self.connects,
+        }
+    }
+}
+
+/// 401 for whoever names no tenant.
+pub(crate) fn unknown_key() -> ApiError {
+    ApiError::new(ErrorCode::Authentication, "X-API-Key is missing or names no tenant")
+}
+
+impl Core {
+    /// Finds out whom a key names and goes on with the waiter, at once or when the store has answered.
+    pub(crate) fn identify(&mut self, api_key: Digest, waiter: Waiter) {
+        if let Some(tenant) = self.tenants.look_up(api_key, self.now.mono) {
+            self.go_on(waiter, tenant.ok_or_else(unknown_key));
+            return;
+        }
+        let is_asked = self.tenants.asking.contains_key(&api_key);
+        let is_full = self.tenants.waiters >= KEY_WAITERS || self.tenants.asking.len() >= KEY_LOOKUPS;
+        if is_full && (!is_asked || self.tenants.waiters >= KEY_WAITERS) {
+            self.go_on(waiter, Err(overloaded()));
+            return;
+        }
+        self.tenants.waiters += 1;
+        self.tenants.asking.entry(api_key).or_default().push(waiter);
+        if !is_asked {
+            self.ask_for_key(api_key);
+        }
+    }
+
+    pub(crate) fn on_tenant_found(&mut self, api_key: Digest, keys_version: u64, result: StoreResult) {
+        let found = match result {
+            Ok(StoreReply::Tenant(found)) => found,
+            Ok(_) => return self.key_lookup_failed(api_key, StoreFailure::Failed),
+            Err(failure) => return self.key_lookup_failed(api_key, failure),
+        };
+        if keys_version != self.tenants.keys_version {
+            if self.tenants.asking.contains_key(&api_key) {
+                self.ask_for_key(api_key);
+            }
+            return;
+        }
+        let tenant = found.as_ref().map(|tenant| tenant.key);
+        self.tenants.remember(api_key, found, &self.config, self.now.mono);
+        for waiter in self.tenants.take_waiters(api_key) {
+            self.go_on(waiter, tenant.ok_or_else(unknown_key));
+        }
+    }
+
+    pub(crate) fn key_lookup_failed(&mut self, api_key: Digest, failure: StoreFailure) {
+        for waiter in self.tenants.take_waiters(api_key) {
+            self.go_on(waiter, Err(failure.into()));
+        }
+    }
+
+    /// Forgets that the key of a tenant that was just created names nobody.
+    pub(crate) fn on_key_created(&mut self, api_key: Digest) {
+        self.tenants.keys_changed();
+        if let Some(CachedKey::Names(tenant)) = self.tenants.keys.pop(&api_key) {
+            self.tenants.release(tenant);
+        }
+    }
+
+    fn ask_for_key(&mut self, api_key: Digest) {
+        let keys_version = self.tenants.keys_version;
+        self.submit(
+            None,
+            Step::FindTenant { api_key, keys_version },
+            StoreRequest::FindTenant { api_key },
+        );
+    }
+
+    fn go_on(&mut self, waiter: Waiter, tenant: Result<TenantKey, ApiError>) {
+        match (waiter, tenant) {
+            (Waiter::Request { request, body }, Ok(tenant)) => self.serve_tenant(request, tenant, *body),
+            (Waiter::Handshake { request, conn, body }, Ok(tenant)) => {
+                self.connect_with_key(request, conn, tenant, *body);
+            }
+            (Waiter::Request { request, .. } | Waiter::Handshake { request, .. }, Err(error)) => {
+                self.respond(request, None, Err(error));
+            }
+        }
+    }
+}
+
+/// 503 where a queue is full.
+pub(crate) fn overloaded() -> ApiError {
+    ApiError::unavailable("the server is overloaded: try again", 1_000)
+}
+
+/// What a WebSocket token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TokenGrant {
+    pub(crate) tenant: TenantKey,
+    pub(crate) user: UserId,
+    expires: MonoMicros,
+}
+
+/// WebSocket tokens that wait to be used. They live in memory alone, on the monotonic clock: neither a restart nor a
+/// stepped wall clock revives one.
+#[derive(Debug, Default)]
+pub(crate) struct TokenTable {
+    grants: BTreeMap<Digest, TokenGrant>,
+    /// In the order of issue, which is that of expiry.
+    expiry: VecDeque<Digest>,
+}
+
+impl TokenTable {
+    /// Issues a token, or says that too many wait. Hands back the grants that expired meanwhile.
+    pub(crate) fn issue(
+        &mut self,
+        token: Digest,
+        tenant: TenantKey,
+        user: UserId,
+        now: MonoMicros,
+    ) -> (Result<(), ApiError>, Vec<TokenGrant>) {
+        let expired = self.remove_expired(now);
+        if self.grants.len() >= TOKENS {
+            return (Err(overloaded()), expired);
+        }
+        self.grants.insert(
+            token,
+            TokenGrant {
+                tenant,
+                user,
+                expires: now + TOKEN_LIFETIME,
+            },
+        );
+        self.expiry.push_back(token);
+        (Ok(()), expired)
+    }
+
+    /// Uses a token up, whatever comes of it.
+    pub(crate) fn take(&mut self, token: Digest) -> Option<TokenGrant> {
+        self.grants.remove(&token)
+    }
+
+    fn remove_expired(&mut self, now: MonoMicros) -> Vec<TokenGrant> {
+        let mut expired = Vec::new();
+        while let Some(token) = self.expiry.front() {
+            match self.grants.get(token) {
+                Some(grant) if grant.is_valid(now) => break,
+                Some(_) => expired.extend(self.grants.remove(token)),
+                None => {}
+            }
+            self.expiry.pop_front();
+        }
+        expired
+    }
+}
+
+impl TokenGrant {
+    pub(crate) fn is_valid(&self, now: MonoMicros) -> bool {
+        now < self.expires
+    }
+}

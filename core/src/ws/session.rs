@@ -1,0 +1,331 @@
+//! A connection's state: whose it is, what waits for it, when it was heard of.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::sync::{CatchUp, KeptAcks};
+use crate::id::{ConnId, RoomId, Seq, TenantKey, UserId};
+use crate::limits::TokenBucket;
+use crate::time::{Micros, MonoMicros};
+use crate::{FLUSH_REPORT_BYTES, FLUSH_REPORT_FRAMES};
+
+/// What waits for a connection at the most (protocol, section 7).
+const WAITING_BYTES_MAX: u64 = 1024 * 1024;
+const WAITING_FRAMES_MAX: u32 = 1_024;
+/// Below this much, a connection that catches up reads on.
+const LOW_WATER_BYTES: u64 = 256 * 1024;
+const LOW_WATER_FRAMES: u32 = 256;
+/// `ping`, `ack` and `typing` frames a second, together.
+const CONTROL_FRAMES_PER_SECOND: u32 = 50;
+const PING_INTERVAL: Micros = Micros::from_secs(30);
+/// A connection that was silent, or took nothing of what waits for it, for so long is closed.
+const SILENCE_MAX: Micros = Micros::from_secs(60);
+/// A connection that has not answered its ping for so long makes room for another of its user.
+const PING_ANSWER_MAX: Micros = Micros::from_secs(10);
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) tenant: TenantKey,
+    pub(crate) user: UserId,
+    pub(crate) control: TokenBucket,
+    pub(crate) invalid_in_a_row: u8,
+    waiting_frames: u32,
+    waiting_bytes: u64,
+    last_taken: MonoMicros,
+    last_heard: MonoMicros,
+    next_ping: MonoMicros,
+    unanswered_ping: Option<MonoMicros>,
+    catch_up: Option<Box<CatchUp>>,
+    kept_acks: Option<Box<KeptAcks>>,
+}
+
+/// What is due for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    Ping,
+    Silent,
+    Stuck,
+}
+
+impl Session {
+    fn new(tenant: TenantKey, user: UserId, now: MonoMicros) -> Self {
+        Self {
+            tenant,
+            user,
+            control: TokenBucket::full(CONTROL_FRAMES_PER_SECOND, now),
+            invalid_in_a_row: 0,
+            waiting_frames: 0,
+            waiting_bytes: 0,
+            last_taken: now,
+            last_heard: now,
+            next_ping: now + PING_INTERVAL,
+            unanswered_ping: None,
+            catch_up: None,
+            kept_acks: None,
+        }
+    }
+
+    pub(crate) const fn heard(&mut self, now: MonoMicros) {
+        self.last_heard = now;
+        self.unanswered_ping = None;
+    }
+
+    /// Counts a frame as waiting if it fits; a single one always fits an empty queue.
+    pub(crate) fn takes(&mut self, size_bytes: usize, now: MonoMicros) -> bool {
+        let counts_as_empty = self.waiting_bytes <= FLUSH_REPORT_BYTES && self.waiting_frames <= FLUSH_REPORT_FRAMES;
+        let fits =
+            self.waiting_bytes + size_bytes as u64 <= WAITING_BYTES_MAX && self.waiting_frames < WAITING_FRAMES_MAX;
+        if !(counts_as_empty || fits) {
+            return false;
+        }
+        self.count_waiting(size_bytes, now);
+        true
+    }
+
+    pub(crate) const fn count_waiting(&mut self, size_bytes: usize, now: MonoMicros) {
+        if self.waiting_frames == 0 {
+            self.last_taken = now;
+        }
+        self.waiting_frames += 1;
+        self.waiting_bytes += size_bytes as u64;
+    }
+
+    pub(crate) fn flushed(&mut self, frames: u32, size_bytes: u64, peer_reads: bool, now: MonoMicros) {
+        self.waiting_frames = self.waiting_frames.saturating_sub(frames);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(size_bytes);
+        self.last_taken = now;
+        if peer_reads {
+            self.heard(now);
+        }
+    }
+
+    pub(crate) const fn is_below_low_water(&self) -> bool {
+        self.waiting_bytes < LOW_WATER_BYTES && self.waiting_frames < LOW_WATER_FRAMES
+    }
+
+    pub(crate) fn is_catching_up(&self, room_id: &RoomId) -> bool {
+        self.catch_up
+            .as_ref()
+            .is_some_and(|catch_up| catch_up.contains(room_id))
+    }
+
+    pub(crate) fn catch_up(&self) -> Option<&CatchUp> {
+        self.catch_up.as_deref()
+    }
+
+    pub(crate) fn catch_up_mut(&mut self) -> Option<&mut CatchUp> {
+        self.catch_up.as_deref_mut()
+    }
+
+    /// Begins with the backlog.
+    pub(crate) fn set_catch_up(&mut self, catch_up: CatchUp) {
+        self.catch_up = Some(Box::new(catch_up));
+    }
+
+    pub(crate) fn catch_up_from(&mut self, room_id: &RoomId, cursor: Seq) {
+        self.catch_up.get_or_insert_default().add(room_id, cursor);
+    }
+
+    pub(crate) fn drop_finished_catch_up(&mut self) {
+        self.catch_up.take_if(|catch_up| catch_up.is_over());
+    }
+
+    pub(crate) fn keep_request_id(&mut self, room_id: &RoomId, seq: Seq, request_id: Option<&str>) {
+        if let (Some(catch_up), Some(request_id)) = (&mut self.catch_up, request_id) {
+            catch_up.keep_request_id(room_id, seq, request_id);
+        }
+    }
+
+    /// Keeps another's ack until the queue has room; says whether it was kept.
+    pub(crate) fn keep_ack(&mut self, room_id: &RoomId, user_id: &UserId, seq: Seq) -> bool {
+        self.kept_acks.get_or_insert_default().keep(room_id, user_id, seq)
+    }
+
+    /// The next kept ack, if the queue has room again.
+    pub(crate) fn take_kept_ack(&mut self) -> Option<(RoomId, UserId, Seq)> {
+        if !self.is_below_low_water() {
+            return None;
+        }
+        let kept = self.kept_acks.as_mut()?.take_first();
+        self.kept_acks.take_if(|kept| kept.is_empty());
+        kept
+    }
+
+    /// What is due; a ping counts as sent.
+    fn take_due(&mut self, now: MonoMicros) -> Due {
+        if now - self.last_heard >= SILENCE_MAX {
+            return Due::Silent;
+        }
+        if self.waiting_frames > 0 && now - self.last_taken >= SILENCE_MAX {
+            return Due::Stuck;
+        }
+        if now < self.next_ping {
+            return Due::Nothing;
+        }
+        self.next_ping = now + PING_INTERVAL;
+        self.unanswered_ping.get_or_insert(now);
+        Due::Ping
+    }
+
+    fn wake_at(&self) -> MonoMicros {
+        let silent = self.last_heard + SILENCE_MAX;
+        let stuck = if self.waiting_frames > 0 {
+            self.last_taken + SILENCE_MAX
+        } else {
+            silent
+        };
+        self.next_ping.min(silent).min(stuck)
+    }
+
+    fn ignores_its_ping(&self, now: MonoMicros) -> bool {
+        self.unanswered_ping.is_some_and(|since| now - since >= PING_ANSWER_MAX)
+    }
+}
+
+/// The connections, by name and by user.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    by_conn: BTreeMap<ConnId, Session>,
+    by_user: BTreeMap<(TenantKey, UserId), Presence>,
+    wakes: BTreeSet<(MonoMicros, ConnId)>,
+    waiting_for_reader: VecDeque<ConnId>,
+}
+
+/// A user who is online.
+#[derive(Debug, Default)]
+struct Presence {
+    conns: Vec<ConnId>,
+    /// Those of them that joined the audiences of `rooms`; the others are about to.
+    joined: Vec<ConnId>,
+    rooms: BTreeSet<RoomId>,
+}
+
+impl Sessions {
+    pub(crate) fn open(&mut self, conn: ConnId, tenant: TenantKey, user: UserId, now: MonoMicros) {
+        let session = Session::new(tenant, user.clone(), now);
+        self.wakes.insert((session.wake_at(), conn));
+        self.by_user.entry((tenant, user)).or_default().conns.push(conn);
+        let earlier = self.by_conn.insert(conn, session);
+        assert!(earlier.is_none(), "the driver named two connections {conn:?}");
+    }
+
+    /// Forgets a connection. Hands back its state, and the rooms whose audiences it had joined.
+    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<(Session, Vec<RoomId>)> {
+        let session = self.by_conn.remove(&conn)?;
+        let user = (session.tenant, session.user.clone());
+        let mut rooms = Vec::new();
+        if let Some(presence) = self.by_user.get_mut(&user) {
+            presence.conns.retain(|other| *other != conn);
+            if presence.joined.contains(&conn) {
+                presence.joined.retain(|other| *other != conn);
+                rooms.extend(presence.rooms.iter().cloned());
+            }
+            if presence.conns.is_empty() {
+                self.by_user.remove(&user);
+            }
+        }
+        Some((session, rooms))
+    }
+
+    pub(crate) fn get(&self, conn: ConnId) -> Option<&Session> {
+        self.by_conn.get(&conn)
+    }
+
+    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
+        self.by_conn.get_mut(&conn)
+    }
+
+    pub(crate) fn contains(&self, conn: ConnId) -> bool {
+        self.by_conn.contains_key(&conn)
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.by_conn.len() as u64
+    }
+
+    pub(crate) fn all(&self) -> Vec<ConnId> {
+        self.by_conn.keys().copied().collect()
+    }
+
+    pub(crate) fn count_of(&self, tenant: TenantKey, user: &UserId) -> usize {
+        self.by_user
+            .get(&(tenant, user.clone()))
+            .map_or(0, |presence| presence.conns.len())
+    }
+
+    /// A connection of the user that has not answered its ping for too long.
+    pub(crate) fn unresponsive_of(&self, tenant: TenantKey, user: &UserId, now: MonoMicros) -> Option<ConnId> {
+        let presence = self.by_user.get(&(tenant, user.clone()))?;
+        presence
+            .conns
+            .iter()
+            .copied()
+            .find(|conn| self.get(*conn).is_some_and(|session| session.ignores_its_ping(now)))
+    }
+
+    /// Notes the rooms whose audiences a connection has joined, which are all of its user's.
+    pub(crate) fn enter_rooms(&mut self, conn: ConnId, rooms: BTreeSet<RoomId>) {
+        let Some(session) = self.by_conn.get(&conn) else {
+            return;
+        };
+        if let Some(presence) = self.by_user.get_mut(&(session.tenant, session.user.clone())) {
+            presence.joined.push(conn);
+            presence.rooms = rooms;
+        }
+    }
+
+    /// Whether a connection of the user has joined the audiences of its rooms.
+    pub(crate) fn has_joined(&self, tenant: TenantKey, user: &UserId) -> bool {
+        self.by_user
+            .get(&(tenant, user.clone()))
+            .is_some_and(|presence| !presence.joined.is_empty())
+    }
+
+    /// Adds a room to a user's; hands back the connections that are to join its audience.
+    pub(crate) fn join_room(&mut self, tenant: TenantKey, user: &UserId, room_id: &RoomId) -> Vec<ConnId> {
+        let Some(presence) = self.by_user.get_mut(&(tenant, user.clone())) else {
+            return Vec::new();
+        };
+        if presence.joined.is_empty() || !presence.rooms.insert(room_id.clone()) {
+            return Vec::new();
+        }
+        presence.joined.clone()
+    }
+
+    pub(crate) fn next_wake(&self) -> Option<MonoMicros> {
+        self.wakes.first().map(|(at, _)| *at)
+    }
+
+    /// The next connection for which something is due.
+    pub(crate) fn take_due(&mut self, now: MonoMicros) -> Option<(ConnId, Due)> {
+        while let Some(&(at, conn)) = self.wakes.first().filter(|(at, _)| *at <= now) {
+            self.wakes.remove(&(at, conn));
+            let Some(session) = self.by_conn.get_mut(&conn) else {
+                continue;
+            };
+            let due = session.take_due(now);
+            if matches!(due, Due::Nothing | Due::Ping) {
+                self.wakes.insert((session.wake_at(), conn));
+            }
+            if due != Due::Nothing {
+                return Some((conn, due));
+            }
+        }
+        None
+    }
+
+    pub(crate) fn wait_for_reader(&mut self, conn: ConnId) {
+        if !self.is_waiting_for_reader(conn) {
+            self.waiting_for_reader.push_back(conn);
+        }
+    }
+
+    pub(crate) fn is_waiting_for_reader(&self, conn: ConnId) -> bool {
+        self.waiting_for_reader.contains(&conn)
+    }
+
+    pub(crate) fn next_waiting_for_reader(&mut self) -> Option<ConnId> {
+        self.waiting_for_reader.pop_front()
+    }
+}
