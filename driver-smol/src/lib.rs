@@ -1,1 +1,43 @@
-//! x
+//! The driver: carries out what [`chatapi_core`] decides, on smol.
+//!
+//! | module | topic |
+//! | --- | --- |
+//! | [`cli`], [`settings`] | the command line and the configuration |
+//! | `server` | a server's life: open, serve, drain, close |
+//! | `hub` | the core behind its lock, and the hand-over of effects |
+//! | `listener`, `http_connection`, `http1` | sockets, and HTTP on them |
+//! | `websocket` | WebSocket connections |
+//! | `store_link`, `timer`, `deadline`, `clock` | the store's threads, time |
+
+pub mod cli;
+mod clock;
+mod deadline;
+mod exchange;
+mod http1;
+mod http_connection;
+mod hub;
+mod keys;
+mod listener;
+mod logging;
+mod server;
+pub mod settings;
+mod store_link;
+mod timer;
+mod welcome;
+mod websocket;
+
+pub use server::StartError;
+
+/// Serves chat until a signal ends the process.
+///
+/// # Errors
+///
+/// When the server does not start; each says what to do.
+pub fn serve(settings: settings::Settings) -> Result<(), StartError> {
+    logging::start(settings.log_level, settings.log_format);
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let master_key = welcome::master_key(&settings);
+    server::run(settings, master_key)
+}

@@ -1,0 +1,57 @@
+//! The command line.
+
+use std::collections::BTreeMap;
+
+use clap::{Arg, Command};
+
+use crate::settings::{Sources, VARIABLES};
+
+/// Reads the command line, the environment and `.env` in the working directory. Ends the process where the command line
+/// asks for help or makes no sense.
+#[must_use]
+pub fn read() -> Sources {
+    let matches = command().get_matches();
+    let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
+    let flags = VARIABLES
+        .iter()
+        .filter_map(|variable| Some((variable.name, serve.get_one::<String>(variable.name)?.clone())))
+        .collect::<BTreeMap<_, _>>();
+    let environment = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    Sources { flags, environment, file: read_env_file() }
+}
+
+fn command() -> Command {
+    let serve = || {
+        VARIABLES.iter().map(|variable| {
+            let long = variable.name.to_lowercase().replace('_', "-");
+            Arg::new(variable.name).long(long).value_name("VALUE").help(variable.help)
+        })
+    };
+    Command::new("chatapi")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("A chat backend: rooms, durable messages, live delivery over WebSocket")
+        .after_help("Each flag is also an environment variable (LISTEN_ADDR), read from .env too; secrets are that alone: MASTER_API_KEY, METRICS_TOKEN.")
+        .args_conflicts_with_subcommands(true)
+        .args(serve())
+        .subcommand(Command::new("serve").about("Serve chat (the default)").args(serve()))
+}
+
+/// The pairs of `.env`; a file that cannot be read is as good as none, but said.
+fn read_env_file() -> BTreeMap<String, String> {
+    let Ok(pairs) = dotenvy::from_path_iter(".env") else {
+        return BTreeMap::new();
+    };
+    pairs
+        .filter_map(|pair| pair.inspect_err(|error| eprintln!("chatapi: .env: {}", line_error(error))).ok())
+        .collect()
+}
+
+/// Says where the file is wrong without repeating what stands there.
+fn line_error(error: &dotenvy::Error) -> &'static str {
+    match error {
+        dotenvy::Error::LineParse(..) => "a line is not NAME=VALUE and was left out",
+        _ => "it could not be read to its end",
+    }
+}

@@ -1,0 +1,283 @@
+//! An HTTP connection: requests in, answers out, one after another; or the way to a WebSocket.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::io::{self, Read as _, Write as _};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use async_tungstenite::tungstenite::handshake::derive_accept_key;
+use chatapi_core::api::{
+    Action, HttpResponse, Rejection, ResponseMeta, Upgrade, encode, encode_upgrade, parse_request, reject,
+};
+use chatapi_core::{ClosedBy, ConnId, Input};
+
+use crate::deadline::{Deadline, Expired};
+use crate::exchange::{Exchange, Reply};
+use crate::http1::{self, Persistence, Phase, Request, RequestReader};
+use crate::keys::Host;
+use crate::listener::{Permit, Socket};
+use crate::server::Server;
+use crate::websocket::{self, Outbox};
+
+/// For how long a connection may be kept without a request.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+/// For how long a head may take from its first byte on.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// For how long a body may take from the end of its head on.
+const BODY_TIME: Duration = Duration::from_secs(30);
+/// For how long a peer may take to read its answer.
+const WRITE_TIME: Duration = Duration::from_secs(30);
+/// For how long a connection is kept after its last answer, so that a reset does not eat it.
+const LINGER_TIME: Duration = Duration::from_secs(2);
+/// How much of what a refused peer still sends is read.
+const LINGER_BYTES: usize = 256 * 1024;
+
+thread_local! {
+    /// Bytes pass through here on their way from a socket: no connection needs a buffer of its own.
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; 32 * 1024].into_boxed_slice());
+}
+
+/// Serves a connection until it has ended or become a WebSocket, which goes on as a task of its own: awaiting it in
+/// here would keep the memory of this one.
+pub(crate) async fn serve(server: Arc<Server>, socket: Socket, permit: Permit) {
+    let mut connection = HttpConnection {
+        reader: RequestReader::new(),
+        exchange: Arc::default(),
+        deadline: server.deadlines.register(),
+        socket,
+        server,
+    };
+    if let Ok(End::Upgraded { conn, outbox }) = connection.run().await {
+        let HttpConnection { reader, socket, server, .. } = connection;
+        let executor = Arc::clone(&server.executor);
+        let hub = Arc::clone(&server.hub);
+        let early = reader.into_rest();
+        let task = async move {
+            websocket::serve(hub, conn, outbox, socket, early).await;
+            drop(permit);
+        };
+        executor.spawn(task).detach();
+    }
+}
+
+/// Answers a connection that is one too many.
+pub(crate) async fn turn_away(server: Arc<Server>, socket: Socket, permit: Permit) {
+    let deadline = server.deadlines.register();
+    let response = reject(Rejection::Overloaded, &mut Host(&server.keys));
+    let connection =
+        HttpConnection { reader: RequestReader::new(), exchange: Arc::default(), deadline, socket, server };
+    // A peer that does not take its refusal is refused all the same.
+    drop(connection.refuse(&response).await);
+    drop(permit);
+}
+
+struct HttpConnection {
+    reader: RequestReader,
+    exchange: Arc<Exchange>,
+    deadline: Deadline,
+    socket: Socket,
+    server: Arc<Server>,
+}
+
+/// How an HTTP connection ended well.
+enum End {
+    Closed,
+    Upgraded { conn: ConnId, outbox: Arc<Outbox> },
+}
+
+/// What became of a request.
+enum Answered {
+    Response(HttpResponse),
+    Upgraded { conn: ConnId, outbox: Arc<Outbox>, head: Vec<u8> },
+}
+
+impl HttpConnection {
+    async fn run(&mut self) -> io::Result<End> {
+        loop {
+            let request = match self.read_request().await? {
+                Incoming::Request(request) => request,
+                Incoming::Rejected(rejection) => {
+                    let response = reject(rejection, &mut Host(&self.server.keys));
+                    self.refuse(&response).await?;
+                    return Ok(End::Closed);
+                }
+                Incoming::End => return Ok(End::Closed),
+            };
+            let busy = self.server.hub.busy();
+            match self.answer(&request).await {
+                Answered::Response(response) => {
+                    if response.close || request.persistence() == Persistence::Close {
+                        self.refuse(&HttpResponse { close: true, ..response }).await?;
+                        return Ok(End::Closed);
+                    }
+                    self.write(&http1::encode(&response, request.version())).await?;
+                }
+                Answered::Upgraded { conn, outbox, head } => {
+                    if let Err(error) = self.write(&head).await {
+                        self.server.hub.handle(Input::Closed { conn, by: ClosedBy::Error });
+                        self.server.hub.close_outbox(conn);
+                        return Err(error);
+                    }
+                    return Ok(End::Upgraded { conn, outbox });
+                }
+            }
+            drop(busy);
+        }
+    }
+
+    async fn answer(&self, request: &Request) -> Answered {
+        let (meta, action) = parse_request(&request.parts(), &mut Host(&self.server.keys));
+        let hub = &self.server.hub;
+        match action {
+            Action::Answer(response) => Answered::Response(response),
+            Action::Call(body) => {
+                let name = hub.ask(&self.exchange, |request| Input::Request { request, body });
+                let forgotten = Forget { server: &self.server, name };
+                let reply = self.exchange.take().await;
+                drop(forgotten);
+                Answered::Response(self.response(&meta, reply))
+            }
+            Action::Handshake(upgrade) => self.shake_hands(&meta, upgrade).await,
+        }
+    }
+
+    async fn shake_hands(&self, meta: &ResponseMeta, upgrade: Upgrade) -> Answered {
+        let hub = &self.server.hub;
+        let (conn, outbox) = hub.open_outbox();
+        let body = upgrade.request;
+        hub.ask(&self.exchange, |request| Input::Handshake { request, conn, body });
+        match self.exchange.take().await {
+            Reply::Accepted(rate_limit) => {
+                let headers = encode_upgrade(meta, &rate_limit);
+                let head = http1::encode_switching_protocols(&derive_accept_key(upgrade.key.as_bytes()), &headers);
+                Answered::Upgraded { conn, outbox, head }
+            }
+            reply @ Reply::Answer(_) => {
+                hub.close_outbox(conn);
+                Answered::Response(self.response(meta, reply))
+            }
+        }
+    }
+
+    fn response(&self, meta: &ResponseMeta, reply: Reply) -> HttpResponse {
+        match reply {
+            Reply::Answer(answer) => encode(meta, &answer),
+            // Only handshakes are accepted.
+            Reply::Accepted(_) => reject(Rejection::Overloaded, &mut Host(&self.server.keys)),
+        }
+    }
+
+    async fn read_request(&mut self) -> io::Result<Incoming> {
+        let mut phase = None;
+        loop {
+            match self.reader.next() {
+                Ok(Some(request)) => return Ok(Incoming::Request(request)),
+                Ok(None) => {}
+                Err(rejection) => return Ok(Incoming::Rejected(rejection)),
+            }
+            let now = self.reader.phase();
+            if phase != Some(now) {
+                phase = Some(now);
+                self.deadline.set(match now {
+                    Phase::Idle => IDLE_TIME,
+                    Phase::Head => HEAD_TIME,
+                    Phase::Body => BODY_TIME,
+                });
+            }
+            if self.reader.take_continue() {
+                self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+                phase = None;
+            }
+            let (socket, reader) = (&self.socket, &mut self.reader);
+            match self.deadline.run(read_into(socket, |bytes| reader.push(bytes))).await {
+                Ok(Ok(0)) => return Ok(Incoming::End),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(Expired) if now == Phase::Idle => return Ok(Incoming::End),
+                Err(Expired) => return Ok(Incoming::Rejected(Rejection::Timeout)),
+            }
+        }
+    }
+
+    async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        let mut is_waiting = false;
+        while !rest.is_empty() {
+            match self.socket.get_ref().write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if !std::mem::replace(&mut is_waiting, true) {
+                        self.deadline.set(WRITE_TIME);
+                    }
+                    let Ok(writable) = self.deadline.run(self.socket.writable()).await else {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    };
+                    writable?;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the last answer of a connection. What the peer still sends is read for a moment: a socket that is closed
+    /// with unread bytes in it resets, and the reset can eat the answer.
+    async fn refuse(&self, response: &HttpResponse) -> io::Result<()> {
+        self.write(&http1::encode(response, http_types::Version::Http1_1)).await?;
+        self.socket.get_ref().shutdown(Shutdown::Write)?;
+        self.deadline.set(LINGER_TIME);
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match self.deadline.run(read_into(&self.socket, |_| ())).await {
+                Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What came over a connection.
+enum Incoming {
+    Request(Request),
+    Rejected(Rejection),
+    End,
+}
+
+/// Waits for bytes and hands them on; 0 is the end of the stream.
+async fn read_into(socket: &Socket, mut take: impl FnMut(&[u8])) -> io::Result<usize> {
+    poll_fn(|context| {
+        loop {
+            if socket.poll_readable(context)?.is_pending() {
+                return Poll::Pending;
+            }
+            let read = READ_BUFFER.with_borrow_mut(|buffer| {
+                let count = socket.get_ref().read(buffer)?;
+                take(buffer.get(..count).unwrap_or_default());
+                Ok(count)
+            });
+            match read {
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    })
+    .await
+}
+
+/// Forgets a request when its connection's task ends before the answer came.
+struct Forget<'a> {
+    server: &'a Server,
+    name: chatapi_core::RequestId,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.server.hub.forget(self.name);
+    }
+}

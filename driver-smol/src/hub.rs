@@ -1,0 +1,314 @@
+//! Where everything meets: the core behind its lock, and the hand-over of what it decides.
+//!
+//! Whoever has an input takes the lock, lets the core handle it, and moves the effects to their queues under the same
+//! lock, so that no effect overtakes another. Pushes are all that happens there; what costs more (filling a thousand
+//! connections' queues, waking their tasks) happens outside, by one thread at a time, in the order of the effects.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+
+use chatapi_core::api::Answer;
+use chatapi_core::store::{Lane, StoreRequest, StoreResult};
+use chatapi_core::{
+    CloseReason, Config, ConnId, Core, Effect, Event, Input, MonoMicros, OpId, RateLimitStatus, RequestId,
+};
+
+use crate::clock::Clock;
+use crate::exchange::{Exchange, Reply};
+use crate::store_link::StoreLink;
+use crate::timer::Alarm;
+use crate::websocket::{Outbox, Outgoing};
+
+/// How many replies of the store pass through the core under one lock.
+const BATCH: usize = 64;
+
+/// The core and everything it is connected to.
+pub(crate) struct Hub {
+    core: Mutex<Core>,
+    clock: Clock,
+    last_id: AtomicU64,
+    store: OnceLock<StoreLink>,
+    exchanges: Mutex<HashMap<RequestId, Arc<Exchange>>>,
+    outboxes: RwLock<HashMap<ConnId, Arc<Outbox>>>,
+    handover: Mutex<VecDeque<Handover>>,
+    /// Held by the thread that carries out what was handed over.
+    carrying: Mutex<()>,
+    alarm: Alarm,
+    stopped: event_listener::Event,
+    is_stopped: AtomicBool,
+    busy: AtomicUsize,
+}
+
+/// A request that is being served.
+pub(crate) struct Busy(Arc<Hub>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// An effect that waits to be carried out outside the core's lock.
+enum Handover {
+    Respond(RequestId, Box<Answer>),
+    Accept(RequestId, RateLimitStatus),
+    Send(Vec<ConnId>, Outgoing),
+    Ping(Vec<ConnId>),
+    Close(ConnId, CloseReason),
+    Report(Event),
+    Stop,
+}
+
+impl Hub {
+    pub(crate) fn new(config: Config, seed: [u8; 32]) -> Self {
+        let clock = Clock::start();
+        Self {
+            core: Mutex::new(Core::new(config, seed, clock.now())),
+            clock,
+            last_id: AtomicU64::new(0),
+            store: OnceLock::new(),
+            exchanges: Mutex::default(),
+            outboxes: RwLock::default(),
+            handover: Mutex::default(),
+            carrying: Mutex::default(),
+            alarm: Alarm::default(),
+            stopped: event_listener::Event::new(),
+            is_stopped: AtomicBool::new(false),
+            busy: AtomicUsize::new(0),
+        }
+    }
+
+    /// Connects the store and lets the core boot it.
+    pub(crate) fn start(&self, store: StoreLink) {
+        if self.store.set(store).is_ok() {
+            let core = self.lock_core();
+            self.hand_over(core);
+            self.carry_out();
+        }
+    }
+
+    pub(crate) fn store(&self) -> Option<&StoreLink> {
+        self.store.get()
+    }
+
+    /// Lets the core handle an input.
+    pub(crate) fn handle(&self, input: Input) {
+        let mut core = self.lock_core();
+        core.handle(self.clock.now(), input);
+        self.hand_over(core);
+        self.carry_out();
+    }
+
+    /// Lets the core handle the replies of the store, in one pass for each batch.
+    pub(crate) fn handle_replies(&self, replies: Vec<(OpId, StoreResult)>) {
+        let mut replies = replies.into_iter().peekable();
+        while replies.peek().is_some() {
+            let mut core = self.lock_core();
+            let mut gathered = Gathered::default();
+            for (op, result) in replies.by_ref().take(BATCH) {
+                core.handle(self.clock.now(), Input::Stored { op, result });
+                gathered.drain(&mut core);
+            }
+            self.push(core, gathered);
+            self.carry_out();
+        }
+    }
+
+    /// Wakes the core if its time has come. Says when that is next.
+    pub(crate) fn tick(&self) -> Option<MonoMicros> {
+        let due = self.lock_core().next_timeout();
+        if due.is_some_and(|(at, _)| at <= self.clock.now().mono) {
+            self.handle(Input::Tick);
+        }
+        self.lock_core().next_timeout().map(|(at, _)| at)
+    }
+
+    pub(crate) const fn alarm(&self) -> &Alarm {
+        &self.alarm
+    }
+
+    pub(crate) const fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// Hands a REST request or a handshake to the core; its answer comes to `exchange`.
+    pub(crate) fn ask(&self, exchange: &Arc<Exchange>, input: impl FnOnce(RequestId) -> Input) -> RequestId {
+        let request = RequestId(self.draw_id());
+        lock(&self.exchanges).insert(request, Arc::clone(exchange));
+        self.handle(input(request));
+        request
+    }
+
+    /// Forgets a request whose socket is gone.
+    pub(crate) fn forget(&self, request: RequestId) {
+        lock(&self.exchanges).remove(&request);
+    }
+
+    /// Names a connection that is about to be, and gives it a queue.
+    pub(crate) fn open_outbox(&self) -> (ConnId, Arc<Outbox>) {
+        let conn = ConnId(self.draw_id());
+        let outbox = Arc::new(Outbox::default());
+        self.outboxes.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&outbox));
+        (conn, outbox)
+    }
+
+    pub(crate) fn close_outbox(&self, conn: ConnId) {
+        self.outboxes.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+    }
+
+    /// Notes a request that is being served until its answer is written.
+    pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(Arc::clone(self))
+    }
+
+    /// Whether anything is still to be written: answers under way, connections that are being closed.
+    pub(crate) fn is_writing(&self) -> bool {
+        let open = self.outboxes.read().unwrap_or_else(PoisonError::into_inner).len();
+        open > 0 || self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Waits until the core has said that everything is done.
+    pub(crate) async fn stopped(&self) {
+        loop {
+            let listener = self.stopped.listen();
+            if self.is_stopped.load(Ordering::Acquire) {
+                return;
+            }
+            listener.await;
+        }
+    }
+
+    fn draw_id(&self) -> u64 {
+        self.last_id.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn lock_core(&self) -> MutexGuard<'_, Core> {
+        // A core that panicked doubts its own state: the process ends, and restarts from the store.
+        self.core.lock().unwrap_or_else(|_| {
+            tracing::error!("the core broke an invariant of its own: the process ends, the database is the truth");
+            std::process::abort()
+        })
+    }
+
+    fn hand_over(&self, mut core: MutexGuard<'_, Core>) {
+        let mut gathered = Gathered::default();
+        gathered.drain(&mut core);
+        self.push(core, gathered);
+    }
+
+    /// Pushes effects to their queues while the core is still locked.
+    fn push(&self, core: MutexGuard<'_, Core>, gathered: Gathered) {
+        let Gathered { writes, reads, handover } = gathered;
+        if let Some(store) = self.store.get() {
+            store.write(writes);
+            store.read(reads);
+        }
+        if !handover.is_empty() {
+            lock(&self.handover).extend(handover);
+        }
+        let next = core.next_timeout().map(|(at, _)| at);
+        drop(core);
+        self.alarm.set(next);
+    }
+
+    /// Carries out what was handed over, unless another thread is at it: that one then does this too.
+    fn carry_out(&self) {
+        loop {
+            let carrying = match self.carrying.try_lock() {
+                Ok(carrying) => carrying,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            loop {
+                let batch = std::mem::take(&mut *lock(&self.handover));
+                if batch.is_empty() {
+                    break;
+                }
+                for effect in batch {
+                    self.carry_out_one(effect);
+                }
+            }
+            drop(carrying);
+            // Something may have been handed over after the last look, by a thread that found this one at it.
+            if lock(&self.handover).is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn carry_out_one(&self, effect: Handover) {
+        match effect {
+            Handover::Respond(request, answer) => self.reply(request, Reply::Answer(answer)),
+            Handover::Accept(request, rate_limit) => self.reply(request, Reply::Accepted(rate_limit)),
+            Handover::Send(conns, frame) => {
+                let outboxes = self.outboxes.read().unwrap_or_else(PoisonError::into_inner);
+                for outbox in conns.iter().filter_map(|conn| outboxes.get(conn)) {
+                    outbox.push(frame.clone());
+                }
+            }
+            Handover::Ping(conns) => {
+                let outboxes = self.outboxes.read().unwrap_or_else(PoisonError::into_inner);
+                for outbox in conns.iter().filter_map(|conn| outboxes.get(conn)) {
+                    outbox.push(Outgoing::ping());
+                }
+            }
+            Handover::Close(conn, reason) => {
+                let outboxes = self.outboxes.read().unwrap_or_else(PoisonError::into_inner);
+                if let Some(outbox) = outboxes.get(&conn) {
+                    outbox.close(reason);
+                }
+            }
+            Handover::Report(event) => crate::logging::report(&event),
+            Handover::Stop => {
+                self.is_stopped.store(true, Ordering::Release);
+                self.stopped.notify(usize::MAX);
+            }
+        }
+    }
+
+    fn reply(&self, request: RequestId, reply: Reply) {
+        let exchange = lock(&self.exchanges).remove(&request);
+        if let Some(exchange) = exchange {
+            exchange.set(reply);
+        }
+    }
+}
+
+/// Effects of one or more inputs, by the queue they go to.
+#[derive(Default)]
+struct Gathered {
+    writes: Vec<(OpId, StoreRequest)>,
+    reads: Vec<(OpId, StoreRequest)>,
+    handover: Vec<Handover>,
+}
+
+impl Gathered {
+    fn drain(&mut self, core: &mut Core) {
+        while let Some(effect) = core.poll_effect() {
+            match effect {
+                Effect::Store { op, request } => match request.lane() {
+                    Lane::Write => self.writes.push((op, request)),
+                    Lane::Read => self.reads.push((op, request)),
+                },
+                Effect::Respond { request, answer } => self.handover.push(Handover::Respond(request, answer)),
+                Effect::Accept { request, rate_limit, .. } => {
+                    self.handover.push(Handover::Accept(request, rate_limit));
+                }
+                Effect::Send { conns, frame } => {
+                    self.handover.push(Handover::Send(conns, Outgoing::text(&frame)));
+                }
+                Effect::Ping { conns } => self.handover.push(Handover::Ping(conns)),
+                Effect::Close { conn, reason } => self.handover.push(Handover::Close(conn, reason)),
+                Effect::Report(event) => self.handover.push(Handover::Report(event)),
+                Effect::Stop => self.handover.push(Handover::Stop),
+            }
+        }
+    }
+}
+
+/// Locks a queue. A thread that panicked while it held it left it whole: every change is one push or one swap.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

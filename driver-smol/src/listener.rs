@@ -1,0 +1,101 @@
+//! The listening socket, and the loop that accepts.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use smol::{Async, Timer};
+
+use crate::http_connection;
+use crate::server::Server;
+
+/// How many connections may wait to be accepted. The standard library's 128 drops the rest of a reconnect storm.
+const BACKLOG: i32 = 4_096;
+/// Descriptors kept for the database, logs and the runtime.
+const RESERVED_DESCRIPTORS: u64 = 64;
+/// How long to wait after an error of `accept`: at the file limit it fails again at once, for as long as it stands.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds the first address that the system takes.
+pub(crate) fn bind(addresses: &[SocketAddr]) -> io::Result<Async<TcpListener>> {
+    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on");
+    for address in addresses {
+        match bind_one(*address) {
+            Ok(listener) => return Async::new(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        sockopt::set_ipv6_v6only(&socket, false)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Raises the limit of open files as far as the system lets; hands back how many connections fit below it.
+pub(crate) fn connection_limit() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let current = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let connections = current.unwrap_or(1 << 20).saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    usize::try_from(connections).unwrap_or(usize::MAX)
+}
+
+/// Accepts connections for as long as the process lives.
+pub(crate) async fn accept(server: Arc<Server>, listener: Async<TcpListener>) {
+    let open = Arc::new(AtomicUsize::new(0));
+    loop {
+        let socket = match listener.accept().await {
+            Ok((socket, _)) => socket,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                Timer::after(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        // Answers go out in one write each: waiting for more would only delay them.
+        if socket.get_ref().set_nodelay(true).is_err() {
+            continue;
+        }
+        let permit = Permit::take(&open);
+        if open.load(Ordering::Relaxed) > server.connection_limit {
+            server.executor.spawn(http_connection::turn_away(Arc::clone(&server), socket, permit)).detach();
+        } else {
+            server.executor.spawn(http_connection::serve(Arc::clone(&server), socket, permit)).detach();
+        }
+    }
+}
+
+/// Counts a connection for as long as it lives.
+pub(crate) struct Permit(Arc<AtomicUsize>);
+
+impl Permit {
+    fn take(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A socket whose answers need not wait.
+pub(crate) type Socket = Async<TcpStream>;
