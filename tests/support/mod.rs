@@ -1,0 +1,414 @@
+//! What the black-box tests share: a server process of their own, an HTTP client, a WebSocket client.
+
+#![allow(dead_code, reason = "each test target uses a part of it")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use async_tungstenite::tungstenite::client::IntoClientRequest as _;
+use async_tungstenite::tungstenite::{self, Message, WebSocket};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The master key of every server here.
+pub const MASTER_KEY: &str = "the-master-key-of-the-tests";
+/// How long anything may take before a test gives up.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A server process. It is killed when dropped.
+pub struct Server {
+    process: Child,
+    address: SocketAddr,
+    log: Receiver<Value>,
+    data_dir: Option<TempDir>,
+    settings: Vec<(String, String)>,
+}
+
+/// An answer.
+#[derive(Debug, Clone)]
+pub struct Response {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Value,
+}
+
+/// A tenant of a server's.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    pub tenant_id: String,
+    pub api_key: String,
+}
+
+impl Server {
+    /// Starts a server with an empty database.
+    pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// Starts a server with settings from the environment.
+    pub fn start_with(settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Self::start_in(tempfile::tempdir().unwrap(), settings)
+    }
+
+    fn start_in(data_dir: TempDir, settings: Vec<(String, String)>) -> Self {
+        let mut process = command(data_dir.path(), &settings).stdout(Stdio::piped()).spawn().unwrap();
+        let log = follow(process.stdout.take().unwrap());
+        let listening = await_line(&log, "listening");
+        let address = listening["address"].as_str().unwrap().parse().unwrap();
+        Self { process, address, log, data_dir: Some(data_dir), settings }
+    }
+
+    /// kill -9, then a start on the same database.
+    pub fn kill_and_restart(mut self) -> Self {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        Self::start_in(self.data_dir.take().unwrap(), std::mem::take(&mut self.settings))
+    }
+
+    /// SIGTERM; hands back the exit code and the rest of the log.
+    pub fn terminate(mut self) -> (Option<i32>, Vec<Value>) {
+        self.signal("TERM");
+        let status = await_exit(&mut self.process);
+        (status, self.log.iter().collect())
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits until the process has ended by itself.
+    pub fn await_exit(&mut self) -> Option<i32> {
+        await_exit(&mut self.process)
+    }
+
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn data_dir(&self) -> &Path {
+        self.data_dir.as_ref().unwrap().path()
+    }
+
+    /// The kernel's count of the process's resident memory, in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// Waits for a line of the log with this message.
+    pub fn await_log(&self, message: &str) -> Value {
+        await_line(&self.log, message)
+    }
+
+    /// Sends a request by a real HTTP client.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+        self.try_request(method, path, headers, body).unwrap()
+    }
+
+    /// Sends a request that a server may die under.
+    pub fn try_request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Result<Response, ureq::Error> {
+        request(&agent(), self.address, method, path, headers, body)
+    }
+
+    pub fn create_tenant(&self, config: &str) -> Tenant {
+        let body = format!(r#"{{"name":"test","config":{config}}}"#);
+        let created = self.request("POST", "/admin/tenants", &[("X-Master-Key", MASTER_KEY)], &body);
+        assert_eq!(created.status, 201, "{created:?}");
+        Tenant { tenant_id: created.text("tenant_id"), api_key: created.text("api_key") }
+    }
+
+    pub fn as_user(&self, tenant: &Tenant, user: &str, method: &str, path: &str, body: &str) -> Response {
+        self.request(method, path, &[("X-API-Key", &tenant.api_key), ("X-User-Id", user)], body)
+    }
+
+    pub fn create_room(&self, tenant: &Tenant, creator: &str, members: &[&str]) -> String {
+        let body = serde_json::json!({"type": "group", "members": members}).to_string();
+        let created = self.as_user(tenant, creator, "POST", "/rooms", &body);
+        assert_eq!(created.status, 201, "{created:?}");
+        created.text("room_id")
+    }
+
+    pub fn send(&self, tenant: &Tenant, user: &str, room: &str, content: &str) -> Response {
+        let body = serde_json::json!({"content": content}).to_string();
+        self.as_user(tenant, user, "POST", &format!("/rooms/{room}/messages"), &body)
+    }
+
+    /// Every message of a room, by pages.
+    pub fn history(&self, tenant: &Tenant, user: &str, room: &str) -> Vec<Value> {
+        let mut messages: Vec<Value> = Vec::new();
+        loop {
+            let after = messages.last().map_or(0, |message| message["seq"].as_u64().unwrap());
+            let path = format!("/rooms/{room}/messages?after_seq={after}&limit=100");
+            let page = self.as_user(tenant, user, "GET", &path, "");
+            assert_eq!(page.status, 200, "{page:?}");
+            messages.extend(page.body["messages"].as_array().unwrap().iter().cloned());
+            if page.body["has_more"] == false {
+                return messages;
+            }
+        }
+    }
+
+    /// Connects a user by headers.
+    pub fn connect(&self, tenant: &Tenant, user: &str) -> Socket {
+        self.handshake("/ws", &[("X-API-Key", &tenant.api_key), ("X-User-Id", user)]).unwrap()
+    }
+
+    /// Connects a user by a token, as a browser does.
+    pub fn connect_by_token(&self, tenant: &Tenant, user: &str) -> Socket {
+        let token = self.as_user(tenant, user, "POST", "/ws/token", "").text("token");
+        self.handshake(&format!("/ws?token={token}"), &[]).unwrap()
+    }
+
+    /// Shakes hands by a real WebSocket client; a refusal is its status and error code.
+    pub fn handshake(&self, path: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, String)> {
+        let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: tungstenite::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        let stream = self.open();
+        match tungstenite::client(request, stream) {
+            Ok((socket, _)) => Ok(Socket { socket }),
+            Err(tungstenite::HandshakeError::Failure(tungstenite::Error::Http(response))) => {
+                let body: Value = serde_json::from_slice(response.body().as_deref().unwrap_or_default()).unwrap();
+                Err((response.status().as_u16(), body["error"]["code"].as_str().unwrap().to_owned()))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// A bare connection.
+    pub fn open(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream
+    }
+
+    /// Sends bytes over a connection of their own and reads until the server ends it.
+    pub fn raw(&self, bytes: &[u8]) -> String {
+        let mut stream = self.open();
+        // A server that refuses early may close before it has read everything.
+        drop(stream.write_all(bytes));
+        read_to_end(&mut stream)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+impl Response {
+    pub fn text(&self, field: &str) -> String {
+        self.body[field].as_str().unwrap_or_else(|| panic!("no {field} in {self:?}")).to_owned()
+    }
+
+    pub fn code(&self) -> &str {
+        self.body["error"]["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
+    }
+}
+
+/// A WebSocket client.
+pub struct Socket {
+    socket: WebSocket<TcpStream>,
+}
+
+impl Socket {
+    pub fn send(&mut self, frame: &Value) {
+        self.send_text(&frame.to_string());
+    }
+
+    pub fn send_text(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).unwrap();
+    }
+
+    pub fn send_message(&mut self, message: Message) {
+        self.socket.send(message).unwrap();
+    }
+
+    /// The next frame.
+    pub fn next(&mut self) -> Value {
+        match self.next_message() {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The next frame of this type; others are passed over.
+    pub fn next_of(&mut self, kind: &str) -> Value {
+        loop {
+            let frame = self.next();
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// Frames up to one of this type, that one included.
+    pub fn until(&mut self, kind: &str) -> Vec<Value> {
+        let mut frames = Vec::new();
+        loop {
+            frames.push(self.next());
+            if frames.last().is_some_and(|frame| frame["type"] == kind) {
+                return frames;
+            }
+        }
+    }
+
+    /// The code and reason of the close frame; what comes before is passed over.
+    pub fn close_code(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(close) = self.next_message() {
+                let close = close.unwrap();
+                return (close.code.into(), close.reason.to_string());
+            }
+        }
+    }
+
+    /// Says goodbye and waits for the answer.
+    pub fn close(mut self) {
+        self.socket.close(None).unwrap();
+        while self.socket.read().is_ok() {}
+    }
+
+    /// Goes without a word.
+    pub fn abandon(self) -> TcpStream {
+        self.socket.into_inner()
+    }
+
+    fn next_message(&mut self) -> Message {
+        loop {
+            match self.socket.read().unwrap() {
+                Message::Ping(_) | Message::Pong(_) => {}
+                message => return message,
+            }
+        }
+    }
+}
+
+/// An HTTP client that keeps its connection.
+pub fn agent() -> ureq::Agent {
+    ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .timeout_global(Some(PATIENCE))
+        .allow_non_standard_methods(true)
+        .proxy(None)
+        .build()
+        .new_agent()
+}
+
+/// Sends a request by a client that keeps its connection.
+pub fn request(
+    agent: &ureq::Agent,
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Result<Response, ureq::Error> {
+    let mut builder = ureq::http::Request::builder().method(method).uri(format!("http://{address}{path}"));
+    for (name, value) in headers {
+        builder = builder.header(*name, *value);
+    }
+    let mut response = agent.run(builder.body(body.to_owned())?)?;
+    let headers = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or_default().to_owned()))
+        .collect();
+    let text = response.body_mut().read_to_string()?;
+    let body = if text.is_empty() { Value::Null } else { serde_json::from_str(&text).unwrap() };
+    Ok(Response { status: response.status().as_u16(), headers, body })
+}
+
+/// The binary with a data directory and nothing of the caller's environment that it would read.
+pub fn command(data_dir: &Path, settings: &[(String, String)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chatapi"));
+    command
+        .arg("serve")
+        .env_clear()
+        .env("MASTER_API_KEY", MASTER_KEY)
+        .env("LISTEN_ADDR", "127.0.0.1:0")
+        .env("DATA_DIR", data_dir)
+        .env("LOG_FORMAT", "json")
+        .envs(settings.iter().map(|(name, value)| (name, value)))
+        .current_dir(data_dir)
+        .stdin(Stdio::null());
+    command
+}
+
+/// Everything that comes until the other side ends the connection.
+pub fn read_to_end(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut bytes) {
+        assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the server did not end the connection");
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Reads the lines of a log as they come.
+fn follow(stdout: impl std::io::Read + Send + 'static) -> Receiver<Value> {
+    let (lines, log) = mpsc::channel();
+    thread::spawn(move || {
+        for line in BufReader::new(stdout).lines().map_while(Result::ok) {
+            let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+            if lines.send(value).is_err() {
+                return;
+            }
+        }
+    });
+    log
+}
+
+fn await_line(log: &Receiver<Value>, message: &str) -> Value {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let line = log.recv_timeout(left).unwrap_or_else(|error| panic!("no {message:?} in the log: {error}"));
+        if line["message"] == message {
+            return line;
+        }
+    }
+}
+
+fn await_exit(process: &mut Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = process.try_wait().unwrap() {
+            return status.code();
+        }
+        thread::yield_now();
+    }
+    panic!("the server did not end");
+}
+
+/// Waits until a condition holds.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::yield_now();
+    }
+}
