@@ -4,7 +4,7 @@
 //! own copies what it can without keeping anyone waiting; the log starts anew when the writer finds all of it copied.
 //! Under constant load that moment may not come: past a limit the writer makes it come.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -48,6 +48,14 @@ impl Checkpoints {
             self.force_at = self.limit_pages;
         }
         if wal_pages >= self.force_at {
+            // Two checkpoints at a time SQLite refuses. Past the limit the worker gets no new work, so it soon rests;
+            // half as much again is where the writer waits for it.
+            let Some(_at_rest) = self
+                .worker
+                .at_rest(wal_pages >= self.limit_pages + self.limit_pages / 2)
+            else {
+                return;
+            };
             match session.checkpoint(CheckpointMode::RESTART, FORCE_PATIENCE) {
                 Ok(()) => {
                     self.last_page = 0;
@@ -84,6 +92,7 @@ struct Worker {
 struct Signal {
     state: Mutex<State>,
     changed: Condvar,
+    copying: Mutex<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,6 +115,17 @@ impl Worker {
             signal,
             thread: Some(thread),
         })
+    }
+
+    /// Keeps the thread from copying while the guard lives; `None` while it copies, unless that is to be waited for.
+    fn at_rest(&self, wait: bool) -> Option<MutexGuard<'_, ()>> {
+        let copying = &self.signal.copying;
+        match copying.try_lock() {
+            Ok(guard) => Some(guard),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) if wait => Some(copying.lock().unwrap_or_else(PoisonError::into_inner)),
+            Err(TryLockError::WouldBlock) => None,
+        }
     }
 
     fn nudge(&self) {
@@ -148,6 +168,7 @@ impl Signal {
 fn work(store: &Store, signal: &Signal) {
     let mut connection = None;
     while signal.wait() {
+        let _copying = signal.copying.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = copy(store, &mut connection) {
             tracing::warn!(%error, "a checkpoint failed; the next one tries again");
             connection = None;
