@@ -1,1 +1,9 @@
-//! x
+//! Deterministic simulation of ChatAPI.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`memory_store`] | the store's contract as a plain model in memory |
+//! | [`store_contract`] | the cases that every store must pass, and a generator of random requests |
+
+pub mod memory_store;
+pub mod store_contract;
