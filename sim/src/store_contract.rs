@@ -8,6 +8,7 @@
 
 mod cases;
 mod requests;
+mod steps;
 
 use chatapi_core::store::{StoreRequest, StoreResult};
 
