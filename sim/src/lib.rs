@@ -1,1 +1,11 @@
-//! x
+//! Deterministic simulation of ChatAPI.
+//!
+//! | module | what it holds |
+//! | --- | --- |
+//! | [`memory_store`] | the store's contract as a plain model in memory |
+//! | [`store_contract`] | the cases that every store must pass, and a generator of random requests |
+//! | [`world`] | a scripted world: the core between simulated sockets, clock and store |
+
+pub mod memory_store;
+pub mod store_contract;
+pub mod world;

@@ -118,7 +118,7 @@ impl World {
         let mut world = Self {
             core: Core::new(config, [7; 32], now),
             now,
-            store: MemoryStore::default(),
+            store: MemoryStore::new("epoch-1"),
             writes: VecDeque::new(),
             reads: VecDeque::new(),
             store_is_held: false,

@@ -1,0 +1,94 @@
+//! Pages of messages.
+
+use chatapi_core::model::Message;
+use chatapi_core::store::{AccessRefusal, Actor, HistoryRange, MessagePage, PageBounds};
+use chatapi_core::ws::{Frame, message_frame};
+use chatapi_core::{RoomId, Seq, TenantKey};
+use rusqlite::{Connection, params};
+
+use crate::rooms;
+use crate::rows::{message, message_columns, to_sql};
+
+pub(crate) fn page(
+    connection: &Connection,
+    tenant: TenantKey,
+    room_id: &RoomId,
+    actor: &Actor,
+    range: HistoryRange,
+    bounds: PageBounds,
+) -> rusqlite::Result<Result<MessagePage, AccessRefusal>> {
+    let key = match rooms::enter(connection, tenant, room_id, actor)? {
+        Ok(key) => key,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    Ok(Ok(read_page(connection, key, room_id, range, bounds)?))
+}
+
+pub(crate) fn frames(
+    connection: &Connection,
+    tenant: TenantKey,
+    room_id: &RoomId,
+    after: Seq,
+    bounds: PageBounds,
+) -> rusqlite::Result<Vec<(Seq, Frame)>> {
+    let Some((key, _)) = rooms::find(connection, tenant, room_id)? else {
+        return Ok(Vec::new());
+    };
+    let page = read_page(connection, key, room_id, HistoryRange::After(after), bounds)?;
+    Ok(page
+        .messages
+        .iter()
+        .map(|message| (message.seq, message_frame(message)))
+        .collect())
+}
+
+fn read_page(
+    connection: &Connection,
+    room_key: i64,
+    room_id: &RoomId,
+    range: HistoryRange,
+    bounds: PageBounds,
+) -> rusqlite::Result<MessagePage> {
+    let (sql, from) = match range {
+        HistoryRange::After(seq) => (
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM messages WHERE chatroom_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+            ),
+            seq,
+        ),
+        HistoryRange::Before(seq) => (
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM messages WHERE chatroom_id = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+            ),
+            seq,
+        ),
+    };
+    let count = bounds.messages.max(1) as usize;
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params![room_key, to_sql(from), i64::from(bounds.messages.max(1)) + 1])?;
+    let mut messages = Vec::new();
+    let mut size = 0;
+    let mut has_more = false;
+    while let Some(row) = rows.next()? {
+        let full = messages.len() >= count || size >= bounds.size_bytes as usize;
+        if full && !messages.is_empty() {
+            has_more = true;
+            break;
+        }
+        let message = message(room_id, row)?;
+        size += size_of(&message);
+        messages.push(message);
+    }
+    if matches!(range, HistoryRange::Before(_)) {
+        messages.reverse();
+    }
+    Ok(MessagePage { messages, has_more })
+}
+
+fn size_of(message: &Message) -> usize {
+    message.content.len() + message.meta.as_ref().map_or(0, String::len)
+}

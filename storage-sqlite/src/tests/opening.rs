@@ -1,0 +1,101 @@
+//! What opens, and what is refused untouched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use rusqlite::Connection;
+
+use crate::{OpenError, Options, Store};
+
+#[test]
+fn a_second_server_is_refused_and_told_which_file_the_first_holds() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    let first = Store::open(Options::new(&path)).unwrap();
+    let refused = Store::open(Options::new(&path)).unwrap_err();
+    assert!(matches!(refused, OpenError::InUse { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("chat.db.lock"), "{refused}");
+    drop(first);
+    Store::open(Options::new(&path)).unwrap();
+}
+
+#[test]
+fn a_database_opens_again_and_nobody_else_may_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    drop(Store::open(Options::new(&path)).unwrap());
+    drop(Store::open(Options::new(&path)).unwrap());
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_newer_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    drop(Store::open(Options::new(&path)).unwrap());
+    sql(&path, "PRAGMA user_version = 1000");
+    let refused = Store::open(Options::new(&path)).unwrap_err();
+    assert!(matches!(refused, OpenError::TooNew { found: 1000, .. }), "{refused:?}");
+}
+
+#[test]
+fn a_database_of_the_original_is_refused_with_a_hint_and_left_as_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    sql(
+        &path,
+        "CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY); CREATE TABLE rooms (room_id TEXT PRIMARY KEY);
+         CREATE TABLE messages (message_id TEXT PRIMARY KEY)",
+    );
+    let before = fs::read(&path).unwrap();
+    let refused = Store::open(Options::new(&path)).unwrap_err();
+    assert!(matches!(refused, OpenError::Original { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("chatapi import"), "{refused}");
+    assert_eq!(fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, statements, id) in [
+        ("a.db", "PRAGMA application_id = 7", 7),
+        ("b.db", "CREATE TABLE notes (text TEXT)", 0),
+    ] {
+        let path = directory.path().join(name);
+        sql(&path, statements);
+        let refused = Store::open(Options::new(&path)).unwrap_err();
+        assert!(
+            matches!(refused, OpenError::Foreign { application_id, .. } if application_id == id),
+            "{refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "Dear diary, ".repeat(1_000)).unwrap();
+    let refused = Store::open(Options::new(&path)).unwrap_err();
+    assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_missing_directory_is_named() {
+    let refused = Store::open(Options::new("/nowhere/at/all/chat.db")).unwrap_err();
+    assert!(matches!(refused, OpenError::File { .. }), "{refused:?}");
+    assert!(refused.to_string().contains("/nowhere/at/all/chat.db"), "{refused}");
+}
+
+#[test]
+fn names_that_sqlite_reads_specially_are_plain_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("file:chat.db?mode=memory");
+    drop(Store::open(Options::new(&path)).unwrap());
+    assert!(fs::metadata(&path).unwrap().len() > 0);
+}
+
+fn sql(path: &std::path::Path, statements: &str) {
+    Connection::open(path).unwrap().execute_batch(statements).unwrap();
+}
