@@ -1,0 +1,198 @@
+//! What is no proper request, over bare sockets: answered or cut, and nobody else notices (protocol, section 1).
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use support::{Server, read_to_end};
+
+/// The status and error code of each answer in what a server sent.
+fn answers(text: &str) -> Vec<(u16, Option<String>)> {
+    text.split("HTTP/1.1 ")
+        .skip(1)
+        .map(|answer| {
+            let status = answer[..3].parse().unwrap();
+            let code = answer.split_once("\"code\":\"").map(|(_, rest)| rest.split('"').next().unwrap().to_owned());
+            (status, code)
+        })
+        .collect()
+}
+
+#[test]
+fn what_http_itself_rejects_is_answered_and_cut() {
+    let server = Server::start();
+    let long_target = format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", "x".repeat(20_000));
+    let many_headers = format!("GET /livez HTTP/1.1\r\nHost: x\r\n{}\r\n", "A: b\r\n".repeat(129));
+    let post = "POST /rooms HTTP/1.1\r\nHost: x\r\n";
+    for (request, status, code) in [
+        (long_target.as_str(), 431, "HEADERS_TOO_LARGE"),
+        (&many_headers, 431, "HEADERS_TOO_LARGE"),
+        ("nonsense\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET /livez HTTP/1.1\nHost: x\n\n", 400, "VALIDATION_ERROR"),
+        ("GET /livez HTTP/1.1\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET http://x/livez HTTP/1.1\r\nHost: x\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET livez HTTP/1.1\r\nHost: x\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET /livez HTTP/1.1\r\nHost : x\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("GET /livez HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n", 400, "VALIDATION_ERROR"),
+        ("BREW /livez HTTP/1.1\r\nHost: x\r\n\r\n", 501, "NOT_IMPLEMENTED"),
+        ("GET /livez HTTP/2.0\r\nHost: x\r\n\r\n", 505, "HTTP_VERSION_NOT_SUPPORTED"),
+        (&format!("{post}Content-Length: 1\r\nContent-Length: 1\r\n\r\nx"), 400, "VALIDATION_ERROR"),
+        (&format!("{post}Content-Length: +1\r\n\r\nx"), 400, "VALIDATION_ERROR"),
+        (&format!("{post}Content-Length: 1, 1\r\n\r\nx"), 400, "VALIDATION_ERROR"),
+        (&format!("{post}Content-Length: 99999999999999999999\r\n\r\nx"), 400, "VALIDATION_ERROR"),
+        (&format!("{post}Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"), 400, "VALIDATION_ERROR"),
+        (&format!("{post}Transfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n"), 400, "VALIDATION_ERROR"),
+        (&format!("{post}Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), 400, "VALIDATION_ERROR"),
+    ] {
+        // Whatever follows a request that cannot be trusted is not one.
+        let text = server.raw(format!("{request}GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes());
+        assert_eq!(answers(&text), [(status, Some(code.to_owned()))], "{request:?}: {text}");
+        assert!(text.to_lowercase().contains("connection: close"), "{text}");
+        assert!(text.to_lowercase().contains("x-request-id: "), "{text}");
+    }
+    assert_eq!(server.request("GET", "/livez", &[], "").status, 200);
+}
+
+#[test]
+fn a_head_without_end_is_not_buffered() {
+    let server = Server::start();
+    let before = server.resident_bytes();
+    let mut stream = server.open();
+    drop(stream.write_all(b"GET /"));
+    let part = vec![b'x'; 1 << 20];
+    for _ in 0..64 {
+        if stream.write_all(&part).is_err() {
+            break;
+        }
+    }
+    let text = read_to_end(&mut stream);
+    assert!(text.is_empty() || answers(&text)[0].0 == 431, "{text}");
+    assert!(server.resident_bytes() < before + (8 << 20));
+}
+
+#[test]
+fn a_body_over_2_mib_is_413_once_its_sender_is_known_and_not_read() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let head = |key: &str, framing: &str| {
+        format!("POST /rooms HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\nX-User-Id: alice\r\n{framing}\r\n\r\n")
+    };
+    let by_length = head(&tenant.api_key, "Content-Length: 2097153");
+    assert_eq!(answers(&server.raw(by_length.as_bytes())), [(413, Some("PAYLOAD_TOO_LARGE".to_owned()))]);
+    let of_a_stranger = head("sk_nobody", "Content-Length: 2097153");
+    assert_eq!(answers(&server.raw(of_a_stranger.as_bytes()))[0].0, 401);
+    let by_chunks = format!("{}200001\r\n{}", head(&tenant.api_key, "Transfer-Encoding: chunked"), "x".repeat(1_000));
+    assert_eq!(answers(&server.raw(by_chunks.as_bytes()))[0].0, 413);
+}
+
+#[test]
+fn pipelined_requests_are_answered_in_order() {
+    let server = Server::start();
+    let paths = ["/livez", "/nowhere", "/readyz", "/rooms", "/livez"];
+    let mut all: String = paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
+    all.push_str("POST /acks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n");
+    all.push_str("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let statuses: Vec<u16> = answers(&server.raw(all.as_bytes())).into_iter().map(|(status, _)| status).collect();
+    assert!(statuses == [200, 404, 200, 401, 200, 401, 200] || statuses == [200, 404, 200, 401, 200, 400], "{statuses:?}");
+}
+
+#[test]
+fn http_1_0_is_served_as_nginx_speaks_it() {
+    let server = Server::start();
+    let text = server.raw(b"GET /livez HTTP/1.0\r\nConnection: close\r\n\r\n");
+    assert_eq!(answers(&text), [(200, None)]);
+    let text = server.raw(b"GET /rooms HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    assert_eq!(answers(&text).iter().map(|(status, _)| *status).collect::<Vec<_>>(), [401, 200]);
+}
+
+#[test]
+fn a_client_that_waits_for_100_continue_gets_it() {
+    let server = Server::start();
+    let mut stream = server.open();
+    stream.write_all(b"POST /acks HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n").unwrap();
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"{}").unwrap();
+    assert_eq!(answers(&read_to_end(&mut stream))[0].0, 401);
+}
+
+#[test]
+fn two_hundred_connections_that_trickle_disturb_nobody_and_are_cut_after_10_s() {
+    let server = Server::start();
+    let tenant = server.create_tenant(r#"{"rate_limit":1000000}"#);
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let mut bytes = b"GET /livez HTTP/1.1\r\nHost: x\r\nX-Slow: ".iter().copied().chain(std::iter::repeat(b'x'));
+    let mut trickling: Vec<TcpStream> = (0..200).map(|_| server.open()).collect();
+    let started = Instant::now();
+    let mut slowest = Duration::ZERO;
+    let mut rounds = 0;
+    while started.elapsed() < Duration::from_secs(9) {
+        let byte = [bytes.next().unwrap()];
+        for stream in &mut trickling {
+            stream.write_all(&byte).unwrap();
+        }
+        rounds += 1;
+        // The time until the next byte is spent as others would spend it.
+        while started.elapsed() < Duration::from_secs(rounds) {
+            let sent_at = Instant::now();
+            assert_eq!(server.send(&tenant, "alice", &room, "x").status, 200);
+            slowest = slowest.max(sent_at.elapsed());
+        }
+    }
+    assert!(slowest < Duration::from_millis(500), "somebody waited {slowest:?}");
+    for stream in &mut trickling {
+        assert_eq!(answers(&read_to_end(stream)), [(408, Some("REQUEST_TIMEOUT".to_owned()))]);
+    }
+    assert!(started.elapsed() < Duration::from_secs(14), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_connection_that_ends_in_the_middle_of_a_request_leaves_nothing_behind() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &[]);
+    let request = format!(
+        "POST /rooms/{room}/messages HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nX-User-Id: alice\r\nContent-Length: 15\r\n\r\n{{\"content\":",
+        tenant.api_key
+    );
+    for cut in [10, request.len() - 20, request.len()] {
+        let mut stream = server.open();
+        stream.write_all(&request.as_bytes()[..cut]).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let text = read_to_end(&mut stream);
+        assert!(text.is_empty() || answers(&text)[0].0 == 400, "{text}");
+    }
+    assert!(server.history(&tenant, "alice", &room).is_empty());
+}
+
+#[test]
+fn bytes_that_come_with_an_upgrade_are_the_connection_s_first_frames() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let mut stream = server.open();
+    let mut bytes = format!(
+        "GET /ws?user_id=bob HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        tenant.api_key
+    )
+    .into_bytes();
+    let payload = br#"{"type":"ping","request_id":"early"}"#;
+    bytes.extend([0x81, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0]);
+    bytes.extend(payload);
+    stream.write_all(&bytes).unwrap();
+    let mut seen = Vec::new();
+    let pong = br#"{"type":"pong","request_id":"early"}"#;
+    while !seen.windows(pong.len()).any(|window| window == pong) {
+        let mut buffer = [0; 1_024];
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&seen));
+        seen.extend(&buffer[..count]);
+    }
+    let text = String::from_utf8_lossy(&seen);
+    assert!(text.starts_with("HTTP/1.1 101 ") && text.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{text}");
+}

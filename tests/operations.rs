@@ -1,0 +1,169 @@
+//! What operators meet: starts, settings, logs, shutdowns.
+
+mod support;
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use support::{MASTER_KEY, Server, command};
+
+fn start_fails(settings: &[(&str, &str)], prepare: impl FnOnce(&std::path::Path)) -> String {
+    let data_dir = tempfile::tempdir().unwrap();
+    prepare(data_dir.path());
+    let settings: Vec<(String, String)> =
+        settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let output = command(data_dir.path(), &settings).stdout(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn a_value_that_does_not_parse_stops_the_start_and_names_its_variable() {
+    for (variable, value) in [
+        ("LISTEN_ADDR", "nowhere"),
+        ("MASTER_API_KEY", "short"),
+        ("SHUTDOWN_DRAIN_TIMEOUT", "10"),
+        ("DATABASE_DSN", ":memory:"),
+        ("LOG_LEVEL", "loud"),
+    ] {
+        let said = start_fails(&[(variable, value)], |_| ());
+        assert!(said.contains(variable), "{said}");
+    }
+}
+
+#[test]
+fn a_second_server_on_the_same_database_is_refused() {
+    let server = Server::start();
+    let output = command(server.data_dir(), &[]).stdout(Stdio::null()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("chatapi.db"), "{said}");
+    assert_eq!(server.request("GET", "/health", &[], "").status, 200);
+}
+
+#[test]
+fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
+    let said = start_fails(&[], |dir| std::fs::write(dir.join("chatapi.db"), "not a database, but long enough ".repeat(64)).unwrap());
+    assert!(said.contains("chatapi.db"), "{said}");
+    let said = start_fails(&[], |dir| {
+        let original = rusqlite::Connection::open(dir.join("chatapi.db")).unwrap();
+        original
+            .execute_batch("CREATE TABLE tenants (tenant_id TEXT PRIMARY KEY); CREATE TABLE rooms (room_id TEXT); CREATE TABLE messages (message_id TEXT)")
+            .unwrap();
+    });
+    assert!(said.contains("chatapi import"), "{said}");
+}
+
+#[test]
+fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let mut process = command(data_dir.path(), &[])
+        .env_remove("MASTER_API_KEY")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(process.stdout.take().unwrap());
+    let mut first_line = String::new();
+    std::io::BufRead::read_line(&mut log, &mut first_line).unwrap();
+    assert!(first_line.contains("listening"), "{first_line}");
+    process.kill().unwrap();
+    let output = process.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    let key = told.split_once("master key is").unwrap().1.split_whitespace().next().unwrap();
+    assert!(key.len() >= 32, "{told}");
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
+    assert!(!first_line.contains(key) && !rest.contains(key));
+}
+
+#[test]
+fn settings_come_from_a_file_too() {
+    let data_dir = tempfile::tempdir().unwrap();
+    std::fs::write(data_dir.path().join(".env"), "LOG_LEVEL=loud\n").unwrap();
+    let output = command(data_dir.path(), &[]).stdout(Stdio::null()).output().unwrap();
+    assert!(String::from_utf8(output.stderr).unwrap().contains("LOG_LEVEL"));
+}
+
+#[test]
+fn secrets_and_contents_reach_neither_the_log_nor_in_the_clear_the_database() {
+    let server = Server::start_with(&[("LOG_LEVEL", "debug")]);
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let token = server.as_user(&tenant, "bob", "POST", "/ws/token", "").text("token");
+    let mut bob = server.handshake(&format!("/ws?token={token}"), &[]).unwrap();
+    bob.next_of("sync.complete");
+    server.send(&tenant, "alice", &room, "the-content-of-a-message");
+    server.request("GET", &format!("/rooms?api_key={}", tenant.api_key), &[("X-API-Key", "sk_wrong_key")], "");
+    let database = server.data_dir().join("chatapi.db");
+    let wal = std::fs::read(database.with_extension("db-wal")).unwrap();
+    let bytes = [std::fs::read(&database).unwrap(), wal].concat();
+    for secret in [tenant.api_key.as_str(), &token, MASTER_KEY] {
+        assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()), "{secret}");
+    }
+    let (_, log) = server.terminate();
+    let log = json!(log).to_string();
+    for secret in [tenant.api_key.as_str(), &token, MASTER_KEY, "the-content-of-a-message", "sk_wrong_key"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
+
+#[test]
+fn a_shutdown_says_goodbye_and_ends_with_0() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    server.send(&tenant, "alice", &room, "x");
+    let mut bob = server.connect(&tenant, "bob");
+    bob.next_of("sync.complete");
+    let data_dir = server.data_dir().to_owned();
+    server.signal("TERM");
+    let goodbye = bob.next();
+    assert_eq!(goodbye["type"], "server.shutdown");
+    assert!((2_500..=7_500).contains(&goodbye["reconnect_after_ms"].as_u64().unwrap()));
+    assert_eq!(bob.close_code().0, 1001);
+    let mut server = server;
+    assert_eq!(server.await_exit(), Some(0));
+    let wal = data_dir.join("chatapi.db-wal");
+    assert!(!wal.exists() || std::fs::metadata(&wal).unwrap().len() == 0, "the log was checkpointed");
+}
+
+#[test]
+fn a_shutdown_waits_for_nobody_who_does_not_read() {
+    let server = Server::start_with(&[("SHUTDOWN_DRAIN_TIMEOUT", "3s")]);
+    let tenant = server.create_tenant(r#"{"rate_limit":1000000,"max_message_size":262144}"#);
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let mut slow = server.connect(&tenant, "bob");
+    slow.next_of("sync.complete");
+    for _ in 0..100 {
+        server.send(&tenant, "alice", &room, &"x".repeat(200_000));
+    }
+    let started = Instant::now();
+    let (code, _) = server.terminate();
+    assert_eq!(code, Some(0));
+    assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let mut server = Server::start_with(&[("SHUTDOWN_DRAIN_TIMEOUT", "60s")]);
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    // The database is locked, so that the shutdown has to wait for the answer of a write.
+    let other = rusqlite::Connection::open(server.data_dir().join("chatapi.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let mut stream = server.open();
+    let request = format!(
+        "POST /rooms/{room}/messages HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nX-User-Id: alice\r\nContent-Length: 15\r\n\r\n{{\"content\":\"x\"}}",
+        tenant.api_key
+    );
+    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    support::eventually("the write waits", || {
+        server.request("GET", "/metrics", &[], "").body["pending_store_operations"] == 1
+    });
+    server.signal("TERM");
+    server.await_log("shutting down: a second signal ends the process at once");
+    server.signal("TERM");
+    assert_eq!(server.await_exit(), Some(1));
+}
