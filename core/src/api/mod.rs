@@ -5,10 +5,11 @@ mod answer;
 mod call;
 mod encode;
 mod error;
+pub(crate) mod fields;
 mod parse;
 
 pub use answer::{Answer, Health, Success, TenantCreated};
 pub use call::{Access, ApiRequest, Call, CreateRoom, CreateTenant, Credentials, SendMessage, UserHeader};
-pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, reject};
+pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, rate_limit_headers, reject};
 pub use error::{ApiError, ErrorCode};
 pub use parse::{Action, Body, ParseHost, RequestParts, Upgrade, parse_request};
