@@ -166,10 +166,8 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         let deadline = std::time::Instant::now() + PATIENCE;
         while std::time::Instant::now() < deadline {
-            let unmounted = std::process::Command::new("umount")
-                .arg(&self.path)
-                .stderr(std::process::Stdio::null())
-                .status();
+            let unmounted =
+                std::process::Command::new("umount").arg(&self.path).stderr(std::process::Stdio::null()).status();
             if unmounted.is_ok_and(|status| status.success()) {
                 return;
             }

@@ -95,10 +95,15 @@ fn pipelined_requests_are_answered_in_order() {
     let server = Server::start();
     let paths = ["/livez", "/nowhere", "/readyz", "/rooms", "/livez"];
     let mut all: String = paths.iter().map(|path| format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).collect();
-    all.push_str("POST /acks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n");
+    all.push_str(
+        "POST /acks HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1;x=y\r\n}\r\n0\r\n\r\n",
+    );
     all.push_str("GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let statuses: Vec<u16> = answers(&server.raw(all.as_bytes())).into_iter().map(|(status, _)| status).collect();
-    assert!(statuses == [200, 404, 200, 401, 200, 401, 200] || statuses == [200, 404, 200, 401, 200, 400], "{statuses:?}");
+    assert!(
+        statuses == [200, 404, 200, 401, 200, 401, 200] || statuses == [200, 404, 200, 401, 200, 400],
+        "{statuses:?}"
+    );
 }
 
 #[test]
@@ -114,7 +119,11 @@ fn http_1_0_is_served_as_nginx_speaks_it() {
 fn a_client_that_waits_for_100_continue_gets_it() {
     let server = Server::start();
     let mut stream = server.open();
-    stream.write_all(b"POST /acks HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+        .write_all(
+            b"POST /acks HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n",
+        )
+        .unwrap();
     let mut interim = [0; 25];
     stream.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");

@@ -44,7 +44,9 @@ fn a_second_server_on_the_same_database_is_refused() {
 
 #[test]
 fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
-    let said = start_fails(&[], |dir| std::fs::write(dir.join("chatapi.db"), "not a database, but long enough ".repeat(64)).unwrap());
+    let said = start_fails(&[], |dir| {
+        std::fs::write(dir.join("chatapi.db"), "not a database, but long enough ".repeat(64)).unwrap()
+    });
     assert!(said.contains("chatapi.db"), "{said}");
     let said = start_fails(&[], |dir| {
         let original = rusqlite::Connection::open(dir.join("chatapi.db")).unwrap();

@@ -26,7 +26,10 @@ fn a_tenant_is_created_by_the_master_key_alone_and_told_its_key_once() {
         let refused = create(headers, r#"{"name":"x"}"#);
         assert_eq!((refused.status, refused.code()), (401, "AUTHENTICATION_ERROR"), "{headers:?}");
     }
-    let created = create(&[("X-Master-Key", MASTER_KEY)], r#"{"name":"shop","config":{"webhook_url":"https://shop.example/hook"}}"#);
+    let created = create(
+        &[("X-Master-Key", MASTER_KEY)],
+        r#"{"name":"shop","config":{"webhook_url":"https://shop.example/hook"}}"#,
+    );
     assert_eq!(created.status, 201);
     assert!(created.text("tenant_id").starts_with("tenant_"));
     assert!(created.text("api_key").starts_with("sk_") && created.text("api_key").len() >= 46);
@@ -121,7 +124,10 @@ fn a_room_is_created_read_and_listed() {
         assert_eq!(server.as_user(&tenant, user, "GET", &format!("/rooms/{room_id}"), "").body, expected);
     }
     let members = server.as_user(&tenant, "bob", "GET", &format!("/rooms/{room_id}/members"), "");
-    let shown: Vec<(&str, &str)> = members.body["members"].as_array().unwrap().iter()
+    let shown: Vec<(&str, &str)> = members.body["members"]
+        .as_array()
+        .unwrap()
+        .iter()
         .map(|member| (member["user_id"].as_str().unwrap(), member["role"].as_str().unwrap()))
         .collect();
     assert_eq!(shown, [("alice", "admin"), ("bob", "member"), ("carol", "member")]);
@@ -143,9 +149,8 @@ fn a_dm_exists_once_for_each_pair() {
     assert_eq!((refused.status, refused.code()), (403, "AUTHORIZATION_ERROR"));
     assert_eq!(create("alice", r#"["alice"]"#).status, 400);
     assert_eq!(create("alice", r#"["bob","carol","dave"]"#).status, 400);
-    let by_tenant = server.request(
-        "POST", "/rooms", &[("X-API-Key", &tenant.api_key)], r#"{"type":"dm","members":["x","y"]}"#,
-    );
+    let by_tenant =
+        server.request("POST", "/rooms", &[("X-API-Key", &tenant.api_key)], r#"{"type":"dm","members":["x","y"]}"#);
     assert_eq!(by_tenant.status, 201);
 }
 
@@ -184,7 +189,10 @@ fn messages_are_numbered_from_one_and_read_both_ways() {
     let (server, tenant) = server();
     let room = server.create_room(&tenant, "alice", &["bob"]);
     let first = server.as_user(
-        &tenant, "alice", "POST", &format!("/rooms/{room}/messages"),
+        &tenant,
+        "alice",
+        "POST",
+        &format!("/rooms/{room}/messages"),
         r#"{"content":"Hi \u0000 \ud83d\ude00","meta":"{\"a\":1}"}"#,
     );
     assert_eq!(first.status, 200);
@@ -312,7 +320,8 @@ fn an_ack_moves_forward_only() {
     for _ in 0..3 {
         server.send(&tenant, "alice", &room, "x");
     }
-    let ack = |seq: i64| server.as_user(&tenant, "bob", "POST", "/acks", &json!({"room_id": room, "seq": seq}).to_string());
+    let ack =
+        |seq: i64| server.as_user(&tenant, "bob", "POST", "/acks", &json!({"room_id": room, "seq": seq}).to_string());
     assert_eq!(ack(2).body, json!({"success": true, "room_id": room, "last_ack": 2}));
     assert_eq!(ack(1).body["last_ack"], 2);
     assert_eq!(ack(0).body["last_ack"], 2);
@@ -334,9 +343,12 @@ fn a_room_of_another_tenant_looks_like_one_that_does_not_exist() {
         let answer = server.request(method, &format!("/rooms/{room}{tail}"), &headers, body);
         (answer.status, answer.body)
     };
-    for (method, tail, body) in
-        [("GET", "", ""), ("GET", "/members", ""), ("GET", "/messages", ""), ("POST", "/messages", r#"{"content":"x"}"#)]
-    {
+    for (method, tail, body) in [
+        ("GET", "", ""),
+        ("GET", "/members", ""),
+        ("GET", "/messages", ""),
+        ("POST", "/messages", r#"{"content":"x"}"#),
+    ] {
         let (status, body_of_foreign) = ask(&foreign, method, tail, body);
         assert_eq!(status, 404);
         assert_eq!(ask("room_0000000000000000", method, tail, body), (404, body_of_foreign));
@@ -353,9 +365,12 @@ fn a_room_is_for_its_members_and_the_tenant_itself() {
     let (server, tenant) = server();
     let room = server.create_room(&tenant, "alice", &["bob"]);
     server.send(&tenant, "alice", &room, "x");
-    for (method, tail, body) in
-        [("GET", "", ""), ("GET", "/members", ""), ("GET", "/messages", ""), ("POST", "/messages", r#"{"content":"x"}"#)]
-    {
+    for (method, tail, body) in [
+        ("GET", "", ""),
+        ("GET", "/members", ""),
+        ("GET", "/messages", ""),
+        ("POST", "/messages", r#"{"content":"x"}"#),
+    ] {
         let refused = server.as_user(&tenant, "carol", method, &format!("/rooms/{room}{tail}"), body);
         assert_eq!((refused.status, refused.code()), (403, "AUTHORIZATION_ERROR"), "{method} {tail}");
     }
@@ -364,7 +379,10 @@ fn a_room_is_for_its_members_and_the_tenant_itself() {
         assert_eq!(server.request("GET", &path, &[("X-API-Key", &tenant.api_key)], "").status, 200, "{tail}");
     }
     let sent_by_nobody = server.request(
-        "POST", &format!("/rooms/{room}/messages"), &[("X-API-Key", &tenant.api_key)], r#"{"content":"x"}"#,
+        "POST",
+        &format!("/rooms/{room}/messages"),
+        &[("X-API-Key", &tenant.api_key)],
+        r#"{"content":"x"}"#,
     );
     assert_eq!(sent_by_nobody.status, 401);
 }

@@ -34,9 +34,15 @@ fn two_users_talk_in_both_forms_of_frames_over_both_ways_to_authenticate() {
         }
         alice.send(&json!({"type": "send_message", "room_id": room, "content": "flat", "request_id": "1"}));
         let echo = alice.next();
-        assert_eq!((&echo["type"], &echo["content"], &echo["request_id"]), (&"message".into(), &"flat".into(), &"1".into()));
+        assert_eq!(
+            (&echo["type"], &echo["content"], &echo["request_id"]),
+            (&"message".into(), &"flat".into(), &"1".into())
+        );
         let heard = bob.next();
-        assert_eq!((&heard["content"], &heard["sender_id"], heard.get("request_id")), (&"flat".into(), &"alice".into(), None));
+        assert_eq!(
+            (&heard["content"], &heard["sender_id"], heard.get("request_id")),
+            (&"flat".into(), &"alice".into(), None)
+        );
         let data = json!({"room_id": room, "content": "nested", "meta": "{\"k\":1}"});
         bob.send(&json!({"type": "send_message", "data": data}));
         assert_eq!(bob.next()["content"], "nested");
@@ -101,7 +107,11 @@ fn a_handshake_that_is_refused_is_an_ordinary_answer() {
         ("/ws", &[][..], (401, "AUTHENTICATION_ERROR")),
         ("/ws?token=wst_nope", &[], (401, "AUTHENTICATION_ERROR")),
         ("/ws?sync=perhaps&user_id=bob", &[("X-API-Key", tenant.api_key.as_str())], (400, "VALIDATION_ERROR")),
-        ("/ws?user_id=bob", &[("X-API-Key", &tenant.api_key), ("Origin", "https://evil")], (403, "AUTHORIZATION_ERROR")),
+        (
+            "/ws?user_id=bob",
+            &[("X-API-Key", &tenant.api_key), ("Origin", "https://evil")],
+            (403, "AUTHORIZATION_ERROR"),
+        ),
     ] {
         let refused = server.handshake(path, headers).map(|_| ()).unwrap_err();
         assert_eq!((refused.0, refused.1.as_str()), refusal, "{path}");
@@ -169,7 +179,10 @@ fn frames_that_cannot_be_served_are_answered_and_the_connection_stays() {
     ] {
         bob.send(&frame);
         let answer = bob.next();
-        assert_eq!((&answer["type"], &answer["code"], &answer["request_id"]), (&"error".into(), &code.into(), &"r".into()));
+        assert_eq!(
+            (&answer["type"], &answer["code"], &answer["request_id"]),
+            (&"error".into(), &code.into(), &"r".into())
+        );
     }
     bob.send(&json!({"type": "ping"}));
     assert_eq!(bob.next(), json!({"type": "pong"}));

@@ -37,15 +37,8 @@ const CONNECT_RATE_FACTOR: u32 = 10;
 /// A request that waits for its key to be looked up.
 #[derive(Debug)]
 pub(crate) enum Waiter {
-    Request {
-        request: RequestId,
-        body: Box<ApiRequest>,
-    },
-    Handshake {
-        request: RequestId,
-        conn: ConnId,
-        body: Box<HandshakeRequest>,
-    },
+    Request { request: RequestId, body: Box<ApiRequest> },
+    Handshake { request: RequestId, conn: ConnId, body: Box<HandshakeRequest> },
 }
 
 /// The buckets of a tenant.
@@ -102,15 +95,11 @@ impl TenantCache {
 
     /// Takes a token; else says after how many milliseconds there is one.
     pub(crate) fn charge(&mut self, key: TenantKey, bucket: Bucket, now: MonoMicros) -> Result<(), u64> {
-        self.tenants
-            .get_mut(&key)
-            .map_or(Ok(()), |state| state.bucket_mut(bucket).take(now))
+        self.tenants.get_mut(&key).map_or(Ok(()), |state| state.bucket_mut(bucket).take(now))
     }
 
     pub(crate) fn rate_limit(&mut self, key: TenantKey, bucket: Bucket, now: MonoMicros) -> Option<RateLimitStatus> {
-        self.tenants
-            .get_mut(&key)
-            .map(|state| state.bucket_mut(bucket).status(now))
+        self.tenants.get_mut(&key).map(|state| state.bucket_mut(bucket).status(now))
     }
 
     pub(crate) fn hold(&mut self, key: TenantKey) {
@@ -145,22 +134,13 @@ impl TenantCache {
         let cached = match found {
             Some(tenant) => {
                 let key = tenant.key;
-                self.tenants
-                    .entry(key)
-                    .or_insert_with(|| TenantState::new(tenant, config, now))
-                    .holders += 1;
+                self.tenants.entry(key).or_insert_with(|| TenantState::new(tenant, config, now)).holders += 1;
                 CachedKey::Names(key)
             }
-            None => CachedKey::NamesNobody {
-                until: now + UNKNOWN_KEY_LIFETIME,
-            },
+            None => CachedKey::NamesNobody { until: now + UNKNOWN_KEY_LIFETIME },
         };
         let replaced = self.keys.put(api_key, cached);
-        let evicted = if self.keys.len() > KNOWN_KEYS {
-            self.keys.pop_lru().map(|(_, key)| key)
-        } else {
-            None
-        };
+        let evicted = if self.keys.len() > KNOWN_KEYS { self.keys.pop_lru().map(|(_, key)| key) } else { None };
         for key in [replaced, evicted].into_iter().flatten() {
             if let CachedKey::Names(tenant) = key {
                 self.release(tenant);
@@ -254,11 +234,7 @@ impl Core {
 
     fn ask_for_key(&mut self, api_key: Digest) {
         let keys_version = self.tenants.keys_version;
-        self.submit(
-            None,
-            Step::FindTenant { api_key, keys_version },
-            StoreRequest::FindTenant { api_key },
-        );
+        self.submit(None, Step::FindTenant { api_key, keys_version }, StoreRequest::FindTenant { api_key });
     }
 
     fn go_on(&mut self, waiter: Waiter, tenant: Result<TenantKey, ApiError>) {
@@ -309,14 +285,7 @@ impl TokenTable {
         if self.grants.len() >= TOKENS {
             return (Err(overloaded()), expired);
         }
-        self.grants.insert(
-            token,
-            TokenGrant {
-                tenant,
-                user,
-                expires: now + TOKEN_LIFETIME,
-            },
-        );
+        self.grants.insert(token, TokenGrant { tenant, user, expires: now + TOKEN_LIFETIME });
         self.expiry.push_back(token);
         (Ok(()), expired)
     }

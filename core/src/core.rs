@@ -124,10 +124,7 @@ impl Core {
     /// and a process that doubts itself restarts from it.
     pub fn handle(&mut self, now: Now, input: Input) {
         assert!(self.effects.is_empty(), "drain the effects of an input before the next");
-        self.now = Now {
-            mono: now.mono.max(self.now.mono),
-            wall: now.wall,
-        };
+        self.now = Now { mono: now.mono.max(self.now.mono), wall: now.wall };
         if self.phase == Phase::Stopped {
             return;
         }
@@ -136,12 +133,7 @@ impl Core {
             Input::Handshake { request, conn, body } => self.on_handshake(request, conn, body),
             Input::Frame { conn, frame } => self.on_frame(conn, *frame),
             Input::Heard { conn } => self.on_heard(conn),
-            Input::Flushed {
-                conn,
-                frames,
-                size_bytes,
-                peer_reads,
-            } => {
+            Input::Flushed { conn, frames, size_bytes, peer_reads } => {
                 self.on_flushed(conn, frames, size_bytes, peer_reads);
             }
             Input::Closed { conn, .. } => self.on_closed(conn),
@@ -196,10 +188,7 @@ impl Core {
     }
 
     pub(crate) fn send_to_one(&mut self, conn: ConnId, frame: Frame) {
-        self.emit(Effect::Send {
-            conns: vec![conn],
-            frame,
-        });
+        self.emit(Effect::Send { conns: vec![conn], frame });
     }
 
     /// Hands a step to the store. Callers that act for a tenant ask [`Operations::has_room`] first.
@@ -230,20 +219,11 @@ impl Core {
             Step::FindTenant { api_key, keys_version } => self.on_tenant_found(api_key, keys_version, result),
             Step::CreateTenant { request, secrets } => self.on_tenant_created(request, secrets, result),
             Step::Read { origin } => self.on_read(origin, result),
-            Step::CreateRoom {
-                origin,
-                actor,
-                room_id,
-                members,
-            } => {
+            Step::CreateRoom { origin, actor, room_id, members } => {
                 self.on_room_created(origin, actor, room_id, members, tenant, result);
             }
             Step::Append { origin, room_id } => self.on_appended(origin, room_id, tenant, result),
-            Step::Acknowledge {
-                origin,
-                room_id,
-                user_id,
-            } => {
+            Step::Acknowledge { origin, room_id, user_id } => {
                 self.on_acknowledged(origin, room_id, user_id, result);
             }
             Step::LoadBacklog { conn, choice } => self.on_backlog(conn, choice, result),
@@ -285,9 +265,7 @@ impl Core {
         if matches!(self.phase, Phase::Draining { .. }) {
             return;
         }
-        self.phase = Phase::Draining {
-            deadline: self.now.mono + self.config.shutdown_drain_timeout,
-        };
+        self.phase = Phase::Draining { deadline: self.now.mono + self.config.shutdown_drain_timeout };
         for conn in self.sessions.all() {
             let reconnect_after_ms = RECONNECT_AFTER_MS_LEAST + self.draw_below(RECONNECT_AFTER_MS_SPREAD);
             self.send_to_one(conn, server_shutdown(reconnect_after_ms));

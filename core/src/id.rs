@@ -162,10 +162,7 @@ pub(crate) struct IdSource {
 
 impl IdSource {
     pub(crate) fn new(random: ChaCha20Rng) -> Self {
-        Self {
-            random,
-            last: IdStamp::default(),
-        }
+        Self { random, last: IdStamp::default() }
     }
 
     /// Everything drawn from here on sorts after `stamp`, whatever the wall clock says.
@@ -196,11 +193,7 @@ impl IdSource {
         let random = self.random.next_u64();
         let fresh = IdStamp(millis << STAMP_RANDOM_BITS | u128::from(random >> (64 - STAMP_RANDOM_BITS)));
         let step = 1 + u128::from(random & 0xff_ffff);
-        self.last = if fresh > self.last {
-            fresh
-        } else {
-            IdStamp(self.last.0 + step)
-        };
+        self.last = if fresh > self.last { fresh } else { IdStamp(self.last.0 + step) };
         self.last
     }
 }
@@ -244,16 +237,7 @@ mod tests {
         for good in ["a", "Ünï:%/ code", "a b", &"x".repeat(128)] {
             assert!(UserId::parse(good.as_bytes()).is_some(), "{good:?}");
         }
-        for bad in [
-            "",
-            " a",
-            "a\u{a0}",
-            "a\nb",
-            "a\u{85}b",
-            "\u{7f}",
-            &"x".repeat(129),
-            "\t",
-        ] {
+        for bad in ["", " a", "a\u{a0}", "a\nb", "a\u{85}b", "\u{7f}", &"x".repeat(129), "\t"] {
             assert!(UserId::parse(bad.as_bytes()).is_none(), "{bad:?}");
         }
         assert!(UserId::parse(b"\xff").is_none());

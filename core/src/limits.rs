@@ -30,11 +30,7 @@ const TOKEN: u64 = 1_000_000;
 impl TokenBucket {
     /// A full bucket.
     pub(crate) const fn full(rate: u32, now: MonoMicros) -> Self {
-        Self {
-            rate,
-            millionths: rate as u64 * TOKEN,
-            updated: now,
-        }
+        Self { rate, millionths: rate as u64 * TOKEN, updated: now }
     }
 
     /// Takes a token; else says after how many milliseconds there is one.
@@ -101,21 +97,10 @@ mod tests {
     #[test]
     fn the_status_tells_what_is_left_and_when_the_bucket_is_full() {
         let mut bucket = TokenBucket::full(4, START);
-        let full = RateLimitStatus {
-            limit: 4,
-            remaining: 4,
-            reset_secs: 0,
-        };
+        let full = RateLimitStatus { limit: 4, remaining: 4, reset_secs: 0 };
         assert_eq!(bucket.status(START), full);
         bucket.take(START).unwrap();
-        assert_eq!(
-            bucket.status(START),
-            RateLimitStatus {
-                limit: 4,
-                remaining: 3,
-                reset_secs: 1
-            }
-        );
+        assert_eq!(bucket.status(START), RateLimitStatus { limit: 4, remaining: 3, reset_secs: 1 });
         assert_eq!(bucket.status(START + Micros::from_secs(3600)), full);
     }
 

@@ -97,9 +97,7 @@ impl Role {
     /// Reads what [`Self::as_str`] wrote.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Admin, Self::Member]
-            .into_iter()
-            .find(|role| role.as_str() == text)
+        [Self::Admin, Self::Member].into_iter().find(|role| role.as_str() == text)
     }
 }
 

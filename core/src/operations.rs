@@ -68,10 +68,7 @@ pub(crate) enum Step {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
     /// A REST request; `tenant` is told about its rate limit.
-    Request {
-        request: RequestId,
-        tenant: Option<TenantKey>,
-    },
+    Request { request: RequestId, tenant: Option<TenantKey> },
     /// A client frame.
     Frame { conn: ConnId, request_id: Option<String> },
     /// All who came with this key.
@@ -121,15 +118,7 @@ impl Operations {
     pub(crate) fn begin(&mut self, now: MonoMicros, tenant: Option<TenantKey>, lane: Lane, step: Step) -> OpId {
         self.last += 1;
         let op = OpId(self.last);
-        self.pending.insert(
-            op,
-            Pending {
-                step,
-                tenant,
-                lane,
-                given_up: false,
-            },
-        );
+        self.pending.insert(op, Pending { step, tenant, lane, given_up: false });
         self.deadlines.push_back((now + STORE_TIMEOUT, op));
         self.load_mut(lane).add(tenant);
         op
@@ -142,30 +131,18 @@ impl Operations {
             Lane::Write => (&self.writes, MAX_WRITES_WAITING),
             Lane::Read => (&self.reads, MAX_READS_WAITING),
         };
-        let own = tenant
-            .and_then(|tenant| load.by_tenant.get(&tenant))
-            .copied()
-            .unwrap_or(0);
+        let own = tenant.and_then(|tenant| load.by_tenant.get(&tenant)).copied().unwrap_or(0);
         load.total < bound && (own < bound / 2 || own == load.total)
     }
 
     /// Takes a step out; `None` for a name that nothing waits under.
     pub(crate) fn finish(&mut self, op: OpId) -> Option<Finished> {
-        let Pending {
-            step,
-            tenant,
-            lane,
-            given_up,
-        } = self.pending.remove(&op)?;
+        let Pending { step, tenant, lane, given_up } = self.pending.remove(&op)?;
         self.load_mut(lane).subtract(tenant);
         while self.deadlines.front().is_some_and(|(_, op)| self.is_settled(*op)) {
             self.deadlines.pop_front();
         }
-        Some(Finished {
-            step,
-            in_time: !given_up,
-            tenant,
-        })
+        Some(Finished { step, in_time: !given_up, tenant })
     }
 
     pub(crate) fn next_deadline(&self) -> Option<MonoMicros> {
@@ -251,9 +228,9 @@ impl Step {
             | Self::Append { origin, .. }
             | Self::Acknowledge { origin, .. } => std::mem::replace(origin, Origin::Nobody),
             Self::FindTenant { api_key, .. } => Origin::Key(*api_key),
-            Self::CreateTenant { request, .. } => request
-                .take()
-                .map_or(Origin::Nobody, |request| Origin::Request { request, tenant: None }),
+            Self::CreateTenant { request, .. } => {
+                request.take().map_or(Origin::Nobody, |request| Origin::Request { request, tenant: None })
+            }
             Self::LoadBacklog { conn, .. } | Self::ReadFrames { conn, .. } => Origin::Session(*conn),
             Self::Boot | Self::CheckWritable | Self::ReadHead { .. } => Origin::Nobody,
         }
@@ -267,9 +244,7 @@ mod tests {
     const START: MonoMicros = MonoMicros(1_000);
 
     fn begin(operations: &mut Operations, now: MonoMicros, lane: Lane, tenant: i64) -> OpId {
-        let step = Step::Read {
-            origin: Origin::Key(Digest([0; 32])),
-        };
+        let step = Step::Read { origin: Origin::Key(Digest([0; 32])) };
         operations.begin(now, Some(TenantKey(tenant)), lane, step)
     }
 
@@ -309,14 +284,8 @@ mod tests {
         assert!(operations.give_up_one(START + STORE_TIMEOUT).is_none());
         assert_eq!(operations.next_deadline(), None);
         let finished = operations.finish(op).unwrap();
-        assert_eq!(
-            (finished.step, finished.in_time),
-            (Step::Read { origin: Origin::Nobody }, false)
-        );
-        assert!(
-            operations.finish(op).is_none(),
-            "a reply that comes twice finds nothing"
-        );
+        assert_eq!((finished.step, finished.in_time), (Step::Read { origin: Origin::Nobody }, false));
+        assert!(operations.finish(op).is_none(), "a reply that comes twice finds nothing");
     }
 
     #[test]

@@ -39,10 +39,7 @@ impl Core {
 
     /// Reads a room's newest number, because something may be stored there that was never reported.
     pub(crate) fn recover_room(&mut self, tenant: TenantKey, room_id: RoomId, members: Vec<UserId>) {
-        let request = StoreRequest::ReadHead {
-            tenant,
-            room_id: room_id.clone(),
-        };
+        let request = StoreRequest::ReadHead { tenant, room_id: room_id.clone() };
         self.submit(Some(tenant), Step::ReadHead { room_id, members }, request);
     }
 
@@ -59,11 +56,7 @@ impl Core {
         let head = match result {
             Ok(StoreReply::Head(head)) => head,
             Ok(_) | Err(_) => {
-                self.recovery
-                    .heads
-                    .entry((tenant, room_id))
-                    .or_default()
-                    .extend(members);
+                self.recovery.heads.entry((tenant, room_id)).or_default().extend(members);
                 self.recovery.retry_at.get_or_insert(self.now.mono + RETRY_AFTER);
                 return;
             }

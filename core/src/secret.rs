@@ -44,10 +44,7 @@ impl Secret {
     /// Wraps a plaintext that exists already.
     #[must_use]
     pub fn new(plaintext: String) -> Self {
-        Self {
-            digest: Digest::of(plaintext.as_bytes()),
-            plaintext,
-        }
+        Self { digest: Digest::of(plaintext.as_bytes()), plaintext }
     }
 
     /// Draws an API key: `sk_` and 256 random bits.
@@ -115,10 +112,7 @@ mod tests {
         let key = Secret::api_key(&mut Sevens);
         assert!(key.reveal().starts_with("sk_") && key.reveal().len() == 3 + 43);
         let seen = format!("{key:?} {}", serde_json::to_string(&key).unwrap());
-        assert!(
-            !seen.contains(key.reveal()) && !seen.contains(&key.reveal()[3..]),
-            "{seen}"
-        );
+        assert!(!seen.contains(key.reveal()) && !seen.contains(&key.reveal()[3..]), "{seen}");
     }
 
     #[test]

@@ -53,11 +53,7 @@ impl MemoryStore {
     /// An empty store of that epoch.
     #[must_use]
     pub fn new(epoch: &str) -> Self {
-        Self {
-            epoch: epoch.to_owned(),
-            tenants: BTreeMap::new(),
-            rooms: BTreeMap::new(),
-        }
+        Self { epoch: epoch.to_owned(), tenants: BTreeMap::new(), rooms: BTreeMap::new() }
     }
 
     /// Carries a step out.
@@ -68,65 +64,39 @@ impl MemoryStore {
     /// member named twice.
     pub fn execute(&mut self, request: &StoreRequest) -> StoreResult {
         Ok(match request {
-            StoreRequest::Boot => StoreReply::Booted {
-                epoch: self.epoch.clone(),
-                newest_id: self.newest_id(),
-            },
+            StoreRequest::Boot => StoreReply::Booted { epoch: self.epoch.clone(), newest_id: self.newest_id() },
             StoreRequest::CheckWritable { .. } => StoreReply::Written,
             StoreRequest::CreateTenant(new) => StoreReply::TenantCreated(self.create_tenant(new)?),
             StoreRequest::FindTenant { api_key } => StoreReply::Tenant(self.find_tenant(api_key)),
             StoreRequest::CreateRoom(new) => StoreReply::RoomCreated(self.create_room(new)?),
-            StoreRequest::ListRooms {
-                tenant,
-                actor,
-                after,
-                limit,
-            } => {
+            StoreRequest::ListRooms { tenant, actor, after, limit } => {
                 let (rooms, has_more) = page(self.listed(*tenant, actor, after.as_ref()), *limit);
                 StoreReply::Rooms { rooms, has_more }
             }
             StoreRequest::ReadRoom { tenant, room_id, actor } => {
                 StoreReply::Room(self.enter(*tenant, room_id, actor).map(|stored| stored.room.clone()))
             }
-            StoreRequest::ListMembers {
-                tenant,
-                room_id,
-                actor,
-                after,
-                limit,
-            } => StoreReply::Members(self.enter(*tenant, room_id, actor).map(|stored| {
-                let (members, has_more) = page(stored.members_after(after.as_ref()), *limit);
-                MemberPage { members, has_more }
-            })),
+            StoreRequest::ListMembers { tenant, room_id, actor, after, limit } => {
+                StoreReply::Members(self.enter(*tenant, room_id, actor).map(|stored| {
+                    let (members, has_more) = page(stored.members_after(after.as_ref()), *limit);
+                    MemberPage { members, has_more }
+                }))
+            }
             StoreRequest::AppendMessage(new) => StoreReply::Appended(self.append(new)?),
-            StoreRequest::ReadMessages {
-                tenant,
-                room_id,
-                actor,
-                range,
-                bounds,
-            } => StoreReply::Messages(
-                self.enter(*tenant, room_id, actor)
-                    .map(|stored| stored.history(*range, *bounds)),
-            ),
-            StoreRequest::Acknowledge {
-                tenant,
-                room_id,
-                user_id,
-                seq,
-                now: _,
-            } => StoreReply::Acknowledged(self.acknowledge(*tenant, room_id, user_id, *seq)),
+            StoreRequest::ReadMessages { tenant, room_id, actor, range, bounds } => {
+                StoreReply::Messages(self.enter(*tenant, room_id, actor).map(|stored| stored.history(*range, *bounds)))
+            }
+            StoreRequest::Acknowledge { tenant, room_id, user_id, seq, now: _ } => {
+                StoreReply::Acknowledged(self.acknowledge(*tenant, room_id, user_id, *seq))
+            }
             StoreRequest::LoadBacklog { tenant, user_id } => StoreReply::Backlog(self.backlog(*tenant, user_id)),
-            StoreRequest::ReadFrames {
-                tenant,
-                room_id,
-                after,
-                bounds,
-            } => StoreReply::Frames(self.room(*tenant, room_id).map_or_else(Vec::new, |stored| {
-                let page = stored.history(HistoryRange::After(*after), *bounds);
-                let frames = page.messages.iter();
-                frames.map(|message| (message.seq, message_frame(message))).collect()
-            })),
+            StoreRequest::ReadFrames { tenant, room_id, after, bounds } => {
+                StoreReply::Frames(self.room(*tenant, room_id).map_or_else(Vec::new, |stored| {
+                    let page = stored.history(HistoryRange::After(*after), *bounds);
+                    let frames = page.messages.iter();
+                    frames.map(|message| (message.seq, message_frame(message))).collect()
+                }))
+            }
             StoreRequest::ReadHead { tenant, room_id } => {
                 StoreReply::Head(self.room(*tenant, room_id).map(|stored| stored.room.last_seq))
             }
@@ -165,19 +135,14 @@ impl MemoryStore {
             config: new.config.clone(),
             created_at: new.created_at,
         };
-        let stored = StoredTenant {
-            tenant: tenant.clone(),
-            api_key: new.api_key,
-        };
+        let stored = StoredTenant { tenant: tenant.clone(), api_key: new.api_key };
         self.tenants.insert(key, stored);
         Ok(tenant)
     }
 
     fn find_tenant(&self, api_key: &Digest) -> Option<Tenant> {
         let mut tenants = self.tenants.values();
-        tenants
-            .find(|stored| stored.api_key == *api_key)
-            .map(|stored| stored.tenant.clone())
+        tenants.find(|stored| stored.api_key == *api_key).map(|stored| stored.tenant.clone())
     }
 
     fn create_room(&mut self, new: &NewRoom) -> Result<CreatedRoom, StoreFailure> {
@@ -192,11 +157,7 @@ impl MemoryStore {
         }
         let mut members = BTreeMap::new();
         for (user_id, role) in &new.members {
-            let member = StoredMember {
-                role: *role,
-                joined_at: new.created_at,
-                last_ack: Seq(0),
-            };
+            let member = StoredMember { role: *role, joined_at: new.created_at, last_ack: Seq(0) };
             if members.insert(user_id.clone(), member).is_some() {
                 return Err(StoreFailure::Failed);
             }
@@ -277,11 +238,7 @@ impl MemoryStore {
         stored.messages.push(message.clone());
         stored.room.last_seq = seq;
         if let Some(idempotency) = &new.idempotency {
-            let known = StoredKey {
-                body: idempotency.body,
-                seq,
-                created_at: new.created_at,
-            };
+            let known = StoredKey { body: idempotency.body, seq, created_at: new.created_at };
             let key = (new.sender_id.clone(), idempotency.key.clone());
             stored.idempotency.insert(key, known);
         }
@@ -296,9 +253,8 @@ impl MemoryStore {
         user_id: &UserId,
         seq: Seq,
     ) -> Result<Acknowledged, AcknowledgeRefusal> {
-        let stored = self
-            .enter_mut(tenant, room_id, &Actor::User(user_id.clone()))
-            .map_err(AcknowledgeRefusal::Access)?;
+        let stored =
+            self.enter_mut(tenant, room_id, &Actor::User(user_id.clone())).map_err(AcknowledgeRefusal::Access)?;
         if seq > stored.room.last_seq {
             return Err(AcknowledgeRefusal::PastHead);
         }
@@ -307,10 +263,7 @@ impl MemoryStore {
         };
         let moved = seq > member.last_ack;
         member.last_ack = member.last_ack.max(seq);
-        Ok(Acknowledged {
-            last_ack: member.last_ack,
-            moved,
-        })
+        Ok(Acknowledged { last_ack: member.last_ack, moved })
     }
 
     fn backlog(&self, tenant: TenantKey, user_id: &UserId) -> Vec<BacklogRoom> {
@@ -365,10 +318,7 @@ impl StoredRoom {
         let unread = past
             .take(UNREAD_WINDOW as usize)
             .filter(|message| message.sender_id != *user_id && message.deleted_at.is_none());
-        Some(ReadPosition {
-            last_ack,
-            unread_count: u32::try_from(unread.count()).unwrap_or(UNREAD_WINDOW),
-        })
+        Some(ReadPosition { last_ack, unread_count: u32::try_from(unread.count()).unwrap_or(UNREAD_WINDOW) })
     }
 
     fn members_after(&self, after: Option<&UserId>) -> Vec<Member> {

@@ -5,11 +5,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chatapi_core::api::{Action, Answer, Body, HttpResponse, ParseHost, RequestParts, ResponseMeta, encode, parse_request};
+use chatapi_core::api::{
+    Action, Answer, Body, HttpResponse, ParseHost, RequestParts, ResponseMeta, encode, parse_request,
+};
 use chatapi_core::store::{Lane, StoreFailure, StoreRequest, StoreResult};
 use chatapi_core::ws::parse_client_frame;
 use chatapi_core::{
-    CloseReason, ClosedBy, Config, ConnId, Core, Effect, Entropy, Event, Input, Micros, Now, OpId, RequestId, UnixMillis,
+    CloseReason, ClosedBy, Config, ConnId, Core, Effect, Entropy, Event, Input, Micros, Now, OpId, RequestId,
+    UnixMillis,
 };
 use serde_json::Value;
 
@@ -139,7 +142,8 @@ impl World {
     pub fn run(&mut self) {
         loop {
             self.let_peers_read();
-            let step = if self.store_is_held { None } else { self.writes.pop_front().or_else(|| self.reads.pop_front()) };
+            let step =
+                if self.store_is_held { None } else { self.writes.pop_front().or_else(|| self.reads.pop_front()) };
             let Some((op, request)) = step else {
                 return;
             };

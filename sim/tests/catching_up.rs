@@ -233,9 +233,8 @@ fn a_room_created_around_a_connect_reaches_the_connection_once() {
         let (mut world, tenant, _room) = world();
         world.hold_store();
         let headers = [("X-API-Key", tenant.api_key.as_str()), ("X-User-Id", "alice")];
-        let create = |world: &mut World| {
-            world.rest_later("POST", "/rooms", &headers, r#"{"type":"group","members":["bob"]}"#)
-        };
+        let create =
+            |world: &mut World| world.rest_later("POST", "/rooms", &headers, r#"{"type":"group","members":["bob"]}"#);
         let (bob, created): (ConnId, _) = if create_first {
             let created = create(&mut world);
             (world.connect_to(&tenant, "bob", "/ws"), created)

@@ -209,7 +209,9 @@ fn a_repeat_by_idempotency_key_is_answered_to_its_connection_alone() {
     let room = world.create_room(&tenant, "alice", &["bob"]);
     let [alice, bob] = ["alice", "bob"].map(|user| world.connect(&tenant, user));
     let frame = |content: &str| {
-        format!(r#"{{"type":"send_message","room_id":"{room}","content":"{content}","idempotency_key":"k","request_id":"r"}}"#)
+        format!(
+            r#"{{"type":"send_message","room_id":"{room}","content":"{content}","idempotency_key":"k","request_id":"r"}}"#
+        )
     };
     world.frame(alice, &frame("hello"));
     world.frames(alice);

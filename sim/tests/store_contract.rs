@@ -37,10 +37,7 @@ fn sqlite_answers_every_request_as_the_model_does() {
             kinds[kind_of(&expected)] += 1;
         }
     }
-    assert!(
-        kinds[..22].iter().all(|&count| count > 0),
-        "not all was reached: {kinds:?}"
-    );
+    assert!(kinds[..22].iter().all(|&count| count > 0), "not all was reached: {kinds:?}");
 }
 
 #[test]
@@ -53,10 +50,7 @@ fn sqlite_answers_whole_batches_as_the_model_does() {
         for _ in 0..40 {
             let size = sizes.next_u32() % 60 + 1;
             let batch: Vec<_> = (0..size).map(|_| requests.next_request()).collect();
-            let expected: Vec<_> = batch
-                .iter()
-                .map(|request| without_epoch(model.execute(request)))
-                .collect();
+            let expected: Vec<_> = batch.iter().map(|request| without_epoch(model.execute(request))).collect();
             let ours: Vec<_> = sqlite.write(batch).into_iter().map(without_epoch).collect();
             assert_eq!(ours, expected, "seed {seed}");
         }
@@ -79,13 +73,7 @@ impl Sqlite {
         let (sender, replies) = channel();
         let writer = Writer::start(&store, Box::new(move |batch| sender.send(batch).unwrap_or(()))).unwrap();
         let readers = Readers::open(&store, 1).unwrap();
-        Self {
-            writer,
-            readers,
-            replies,
-            next_op: 0,
-            _directory: directory,
-        }
+        Self { writer, readers, replies, next_op: 0, _directory: directory }
     }
 
     fn write(&mut self, batch: Vec<StoreRequest>) -> Vec<StoreResult> {
@@ -117,10 +105,7 @@ fn without_epoch(result: StoreResult) -> StoreResult {
     let Ok(StoreReply::Booted { newest_id, .. }) = result else {
         return result;
     };
-    Ok(StoreReply::Booted {
-        epoch: String::new(),
-        newest_id,
-    })
+    Ok(StoreReply::Booted { epoch: String::new(), newest_id })
 }
 
 /// Which kinds of answer a run has seen, so that a generator that misses some is noticed.

@@ -15,16 +15,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (seconds, in_flight, rooms) = (number(5), number(64), number(50));
-    let synchronous = if number(1) == 1 {
-        Synchronous::Full
-    } else {
-        Synchronous::Normal
-    };
+    let synchronous = if number(1) == 1 { Synchronous::Full } else { Synchronous::Normal };
     let directory = tempfile::tempdir_in(std::env::current_dir()?)?;
-    let store = Store::open(Options {
-        synchronous,
-        ..Options::new(directory.path().join("bench.db"))
-    })?;
+    let store = Store::open(Options { synchronous, ..Options::new(directory.path().join("bench.db")) })?;
     let (sender, replies) = mpsc::channel();
     let writer = Writer::start(&store, Box::new(move |batch| sender.send(batch).unwrap_or_default()))?;
     writer.submit(setup(rooms));
@@ -36,9 +29,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
 
-    let names: Vec<(RoomId, UserId)> = (0..rooms)
-        .map(|room| (room_id(room), UserId::new(&format!("user_{room}"))))
-        .collect();
+    let names: Vec<(RoomId, UserId)> =
+        (0..rooms).map(|room| (room_id(room), UserId::new(&format!("user_{room}")))).collect();
     let before = writer.stats();
     let cpu = cpu_time();
     let start = Instant::now();
@@ -115,10 +107,7 @@ fn setup(rooms: u64) -> Vec<(OpId, StoreRequest)> {
             created_at: UnixMillis(1),
         }))
     });
-    std::iter::once(tenant)
-        .chain(rooms)
-        .map(|request| (OpId(0), request))
-        .collect()
+    std::iter::once(tenant).chain(rooms).map(|request| (OpId(0), request)).collect()
 }
 
 fn room_id(room: u64) -> RoomId {

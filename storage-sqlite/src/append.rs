@@ -47,9 +47,7 @@ struct Expired {
 impl Appender {
     /// Starts a transaction: what is known stays known, unless another process wrote meanwhile.
     pub(crate) fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
-        let version = connection
-            .prepare_cached("PRAGMA data_version")?
-            .query_row([], |row| row.get(0))?;
+        let version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
         if version != self.data_version || self.rooms.len() > ROOMS_MAX || self.members.len() > MEMBERS_MAX {
             self.forget();
             self.data_version = version;
@@ -66,11 +64,7 @@ impl Appender {
         if !self.rooms.contains_key(&new.room_id) && !self.look_up(connection, &new.room_id)? {
             return Ok(Err(AppendRefusal::Access(AccessRefusal::NoRoom)));
         }
-        let Some(room) = self
-            .rooms
-            .get_mut(&new.room_id)
-            .filter(|room| room.tenant == new.tenant)
-        else {
+        let Some(room) = self.rooms.get_mut(&new.room_id).filter(|room| room.tenant == new.tenant) else {
             return Ok(Err(AppendRefusal::Access(AccessRefusal::NoRoom)));
         };
         let member = (room.key, new.sender_id.clone());
@@ -211,11 +205,7 @@ fn earlier(
         return Ok(Some(Err(())));
     }
     connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            message_columns!(),
-            " FROM messages WHERE chatroom_id = ?1 AND seq = ?2"
-        ))?
+        .prepare_cached(concat!("SELECT ", message_columns!(), " FROM messages WHERE chatroom_id = ?1 AND seq = ?2"))?
         .query_row([room_key, seq], |row| message(&new.room_id, row))
         .map(|message| Some(Ok(message)))
 }

@@ -33,12 +33,7 @@ impl Checkpoints {
     pub(crate) fn start(store: &Store) -> Result<Self, OpenError> {
         let limit = store.options().wal_limit_bytes / PAGE_BYTES;
         let limit_pages = u32::try_from(limit).unwrap_or(u32::MAX).max(INTERVAL_PAGES);
-        Ok(Self {
-            worker: Worker::start(store.clone())?,
-            last_page: 0,
-            limit_pages,
-            force_at: limit_pages,
-        })
+        Ok(Self { worker: Worker::start(store.clone())?, last_page: 0, limit_pages, force_at: limit_pages })
     }
 
     /// To be called after each commit, with the log's length.
@@ -50,10 +45,7 @@ impl Checkpoints {
         if wal_pages >= self.force_at {
             // Two checkpoints at a time SQLite refuses. Past the limit the worker gets no new work, so it soon rests;
             // half as much again is where the writer waits for it.
-            let Some(_at_rest) = self
-                .worker
-                .at_rest(wal_pages >= self.limit_pages + self.limit_pages / 2)
-            else {
+            let Some(_at_rest) = self.worker.at_rest(wal_pages >= self.limit_pages + self.limit_pages / 2) else {
                 return;
             };
             match session.checkpoint(CheckpointMode::RESTART, FORCE_PATIENCE) {
@@ -111,10 +103,7 @@ impl Worker {
             .name("checkpoints".to_owned())
             .spawn(move || work(&store, &its_signal))
             .map_err(OpenError::Thread)?;
-        Ok(Self {
-            signal,
-            thread: Some(thread),
-        })
+        Ok(Self { signal, thread: Some(thread) })
     }
 
     /// Keeps the thread from copying while the guard lives; `None` while it copies, unless that is to be waited for.
@@ -153,10 +142,8 @@ impl Signal {
     /// Waits for the next checkpoint; false when there will be none.
     fn wait(&self) -> bool {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self
-            .changed
-            .wait_while(state, |state| *state == State::Idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state =
+            self.changed.wait_while(state, |state| *state == State::Idle).unwrap_or_else(PoisonError::into_inner);
         if *state == State::Ended {
             return false;
         }

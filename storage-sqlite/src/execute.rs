@@ -43,13 +43,7 @@ pub(crate) fn carry_out(
             appender.forget();
             rooms::create(connection, new).map(StoreReply::RoomCreated)
         }
-        StoreRequest::Acknowledge {
-            tenant,
-            room_id,
-            user_id,
-            seq,
-            now,
-        } => {
+        StoreRequest::Acknowledge { tenant, room_id, user_id, seq, now } => {
             appender.flush(connection)?;
             positions::acknowledge(connection, *tenant, room_id, user_id, *seq, *now).map(StoreReply::Acknowledged)
         }
@@ -73,48 +67,25 @@ pub(crate) fn read(connection: &Connection, request: &StoreRequest) -> rusqlite:
     let reply = match request {
         StoreRequest::Boot => tenants::boot(connection)?,
         StoreRequest::FindTenant { api_key } => StoreReply::Tenant(tenants::find(connection, api_key)?),
-        StoreRequest::ListRooms {
-            tenant,
-            actor,
-            after,
-            limit,
-        } => {
+        StoreRequest::ListRooms { tenant, actor, after, limit } => {
             let (rooms, has_more) = rooms::list(connection, *tenant, actor, after.as_ref(), *limit)?;
             StoreReply::Rooms { rooms, has_more }
         }
         StoreRequest::ReadRoom { tenant, room_id, actor } => {
             StoreReply::Room(rooms::read(connection, *tenant, room_id, actor)?)
         }
-        StoreRequest::ListMembers {
-            tenant,
-            room_id,
-            actor,
-            after,
-            limit,
-        } => StoreReply::Members(rooms::members(
-            connection,
-            *tenant,
-            room_id,
-            actor,
-            after.as_ref(),
-            *limit,
-        )?),
-        StoreRequest::ReadMessages {
-            tenant,
-            room_id,
-            actor,
-            range,
-            bounds,
-        } => StoreReply::Messages(history::page(connection, *tenant, room_id, actor, *range, *bounds)?),
+        StoreRequest::ListMembers { tenant, room_id, actor, after, limit } => {
+            StoreReply::Members(rooms::members(connection, *tenant, room_id, actor, after.as_ref(), *limit)?)
+        }
+        StoreRequest::ReadMessages { tenant, room_id, actor, range, bounds } => {
+            StoreReply::Messages(history::page(connection, *tenant, room_id, actor, *range, *bounds)?)
+        }
         StoreRequest::LoadBacklog { tenant, user_id } => {
             StoreReply::Backlog(positions::backlog(connection, *tenant, user_id)?)
         }
-        StoreRequest::ReadFrames {
-            tenant,
-            room_id,
-            after,
-            bounds,
-        } => StoreReply::Frames(history::frames(connection, *tenant, room_id, *after, *bounds)?),
+        StoreRequest::ReadFrames { tenant, room_id, after, bounds } => {
+            StoreReply::Frames(history::frames(connection, *tenant, room_id, *after, *bounds)?)
+        }
         StoreRequest::ReadHead { tenant, room_id } => StoreReply::Head(positions::head(connection, *tenant, room_id)?),
         StoreRequest::CheckWritable { .. }
         | StoreRequest::CreateTenant(_)

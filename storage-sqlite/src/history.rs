@@ -35,11 +35,7 @@ pub(crate) fn frames(
         return Ok(Vec::new());
     };
     let page = read_page(connection, key, room_id, HistoryRange::After(after), bounds)?;
-    Ok(page
-        .messages
-        .iter()
-        .map(|message| (message.seq, message_frame(message)))
-        .collect())
+    Ok(page.messages.iter().map(|message| (message.seq, message_frame(message))).collect())
 }
 
 fn read_page(

@@ -130,28 +130,17 @@ impl Store {
     /// Each [`OpenError`] says what to do about it.
     pub fn open(mut options: Options) -> Result<Self, OpenError> {
         let path = options.path.clone();
-        let as_file = |source| OpenError::File {
-            path: path.clone(),
-            source,
-        };
+        let as_file = |source| OpenError::File { path: path.clone(), source };
         // SQLite gives `:memory:` and `file:` a meaning of their own; an absolute path is never one of them.
         options.path = std::path::absolute(&path).map_err(as_file)?;
         let lock_file = lock_path(&options.path);
         let lock = Lock::take(&lock_file).map_err(|failure| match failure {
-            LockFailure::Held => OpenError::InUse {
-                database: path.clone(),
-                lock: lock_file.clone(),
-            },
-            LockFailure::Io(source) => OpenError::File {
-                path: lock_file.clone(),
-                source,
-            },
+            LockFailure::Held => OpenError::InUse { database: path.clone(), lock: lock_file.clone() },
+            LockFailure::Io(source) => OpenError::File { path: lock_file.clone(), source },
         })?;
         create_private(&options.path).map_err(as_file)?;
         prepare(&options)?;
-        Ok(Self {
-            shared: Arc::new(Shared { options, _lock: lock }),
-        })
+        Ok(Self { shared: Arc::new(Shared { options, _lock: lock }) })
     }
 
     /// How it was opened; the path is absolute.
@@ -180,13 +169,7 @@ impl Store {
 /// Messages and webhook secrets are nobody else's business: SQLite would make the file readable to all, and gives its
 /// log the mode of the database.
 fn create_private(path: &Path) -> io::Result<()> {
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map(drop)
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map(drop)
 }
 
 fn prepare(options: &Options) -> Result<(), OpenError> {
@@ -195,14 +178,10 @@ fn prepare(options: &Options) -> Result<(), OpenError> {
     let mut connection =
         connect(options, OpenFlags::SQLITE_OPEN_READ_WRITE, options.writer_cache_kib).map_err(as_sqlite)?;
     let version = identify(&connection, path)?;
-    let mode: String = connection
-        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
-        .map_err(as_sqlite)?;
+    let mode: String =
+        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(as_sqlite)?;
     if mode != "wal" {
-        return Err(OpenError::NoWriteAheadLog {
-            path: path.clone(),
-            mode,
-        });
+        return Err(OpenError::NoWriteAheadLog { path: path.clone(), mode });
     }
     migrations::run(&mut connection, version).map_err(|(number, source)| OpenError::Migration {
         path: path.clone(),
@@ -215,12 +194,9 @@ fn prepare(options: &Options) -> Result<(), OpenError> {
 fn identify(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
     let as_sqlite = |source| sqlite_error(path, source);
     let path = path.to_path_buf();
-    let application_id: i32 = connection
-        .pragma_query_value(None, "application_id", |row| row.get(0))
-        .map_err(as_sqlite)?;
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(as_sqlite)?;
+    let application_id: i32 =
+        connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(as_sqlite)?;
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(as_sqlite)?;
     let (tables, of_original): (i64, i64) = connection
         .query_row(
             "SELECT count(*), count(*) FILTER (WHERE name IN ('tenants', 'rooms', 'messages')) FROM sqlite_schema
@@ -230,11 +206,9 @@ fn identify(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
         )
         .map_err(as_sqlite)?;
     match application_id {
-        migrations::APPLICATION_ID if version > migrations::NEWEST => Err(OpenError::TooNew {
-            path,
-            found: version,
-            known: migrations::NEWEST,
-        }),
+        migrations::APPLICATION_ID if version > migrations::NEWEST => {
+            Err(OpenError::TooNew { path, found: version, known: migrations::NEWEST })
+        }
         migrations::APPLICATION_ID => Ok(version),
         0 if tables == 0 && version == 0 => Ok(0),
         0 if of_original == 3 => Err(OpenError::Original { path }),

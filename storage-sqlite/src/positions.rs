@@ -32,10 +32,7 @@ pub(crate) fn acknowledge(
         .optional()?
         .unwrap_or_default();
     if acked <= present {
-        return Ok(Ok(Acknowledged {
-            last_ack: present,
-            moved: false,
-        }));
+        return Ok(Ok(Acknowledged { last_ack: present, moved: false }));
     }
     connection
         .prepare_cached(
@@ -44,10 +41,7 @@ pub(crate) fn acknowledge(
              ON CONFLICT DO UPDATE SET last_ack = excluded.last_ack, updated_at = excluded.updated_at",
         )?
         .execute(params![tenant.0, user_id.as_str(), key, to_sql(acked), now.0])?;
-    Ok(Ok(Acknowledged {
-        last_ack: acked,
-        moved: true,
-    }))
+    Ok(Ok(Acknowledged { last_ack: acked, moved: true }))
 }
 
 pub(crate) fn backlog(
@@ -66,11 +60,7 @@ pub(crate) fn backlog(
              ORDER BY r.room_id",
         )?
         .query_and_then(params![tenant.0, user_id.as_str()], |row| {
-            Ok(BacklogRoom {
-                room_id: RoomId::new(text(row, 0)?),
-                last_ack: seq(row, 1)?,
-                last_seq: seq(row, 2)?,
-            })
+            Ok(BacklogRoom { room_id: RoomId::new(text(row, 0)?), last_ack: seq(row, 1)?, last_seq: seq(row, 2)? })
         })?
         .collect()
 }

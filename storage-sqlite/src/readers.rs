@@ -31,15 +31,8 @@ impl Readers {
         let idle = (0..count.max(1))
             .map(|_| store.connect_reader().map(Some))
             .collect::<rusqlite::Result<Vec<_>>>()
-            .map_err(|source| OpenError::Sqlite {
-                path: store.options().path.clone(),
-                source,
-            })?;
-        Ok(Self {
-            store: store.clone(),
-            idle: Mutex::new(idle),
-            returned: Condvar::new(),
-        })
+            .map_err(|source| OpenError::Sqlite { path: store.options().path.clone(), source })?;
+        Ok(Self { store: store.clone(), idle: Mutex::new(idle), returned: Condvar::new() })
     }
 
     /// Answers a step that changes nothing; blocks for a free connection and for the disk. Steps that change something

@@ -40,13 +40,7 @@ pub(crate) fn create(connection: &Connection, new: &NewRoom) -> rusqlite::Result
         "INSERT INTO room_members (chatroom_id, user_id, tenant_id, role, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?;
     for (user_id, role) in &new.members {
-        insert.execute(params![
-            key,
-            user_id.as_str(),
-            new.tenant.0,
-            role.as_str(),
-            new.created_at.0
-        ])?;
+        insert.execute(params![key, user_id.as_str(), new.tenant.0, role.as_str(), new.created_at.0])?;
     }
     Ok(CreatedRoom::New(Room {
         room_id: new.room_id.clone(),
@@ -66,11 +60,7 @@ pub(crate) fn read(
     actor: &Actor,
 ) -> rusqlite::Result<Result<Room, AccessRefusal>> {
     let found = connection
-        .prepare_cached(concat!(
-            "SELECT ",
-            room_columns!(),
-            " FROM rooms r WHERE r.room_id = ?1 AND r.tenant_id = ?2"
-        ))?
+        .prepare_cached(concat!("SELECT ", room_columns!(), " FROM rooms r WHERE r.room_id = ?1 AND r.tenant_id = ?2"))?
         .query_row(params![room_id.as_str(), tenant.0], room)
         .optional()?;
     let Some((key, room)) = found else {
@@ -100,9 +90,7 @@ pub(crate) fn find(
 ) -> rusqlite::Result<Option<(i64, Seq)>> {
     connection
         .prepare_cached("SELECT room_key, last_seq FROM rooms WHERE room_id = ?1 AND tenant_id = ?2")?
-        .query_row(params![room_id.as_str(), tenant.0], |row| {
-            Ok((row.get(0)?, seq(row, 1)?))
-        })
+        .query_row(params![room_id.as_str(), tenant.0], |row| Ok((row.get(0)?, seq(row, 1)?)))
         .optional()
 }
 
@@ -130,10 +118,8 @@ pub(crate) fn members(
     )?;
     // No user id is empty.
     let after = after.map_or("", UserId::as_str);
-    let (members, has_more) = page(
-        statement.query_and_then(params![key, after, i64::from(limit) + 1], member)?,
-        limit,
-    )?;
+    let (members, has_more) =
+        page(statement.query_and_then(params![key, after, i64::from(limit) + 1], member)?, limit)?;
     Ok(Ok(MemberPage { members, has_more }))
 }
 
@@ -180,10 +166,7 @@ pub(crate) fn list(
                 let position = Some(ReadPosition { last_ack, unread_count });
                 Ok(ListedRoom { room, position })
             };
-            page(
-                statement.query_and_then(params![tenant.0, after, rows, user_id.as_str()], listed)?,
-                limit,
-            )
+            page(statement.query_and_then(params![tenant.0, after, rows, user_id.as_str()], listed)?, limit)
         }
     }
 }
@@ -209,10 +192,7 @@ impl<'c> UnreadCounter<'c> {
             return Ok(0);
         }
         let until = to_sql(last_ack).saturating_add(i64::from(UNREAD_WINDOW));
-        self.statement.query_row(
-            params![room_key, to_sql(last_ack), until, self.user_id.as_str()],
-            |row| row.get(0),
-        )
+        self.statement.query_row(params![room_key, to_sql(last_ack), until, self.user_id.as_str()], |row| row.get(0))
     }
 }
 

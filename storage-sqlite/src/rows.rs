@@ -26,9 +26,7 @@ pub(crate) fn to_sql(seq: Seq) -> i64 {
 
 pub(crate) fn seq(row: &Row<'_>, column: usize) -> rusqlite::Result<Seq> {
     let value: i64 = row.get(column)?;
-    u64::try_from(value)
-        .map(Seq)
-        .map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+    u64::try_from(value).map(Seq).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
 pub(crate) fn text<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r str> {

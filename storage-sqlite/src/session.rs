@@ -57,13 +57,8 @@ enum Savepoints {
 
 impl Session {
     pub(crate) fn open(store: Store, wal_pages: Arc<AtomicU32>) -> rusqlite::Result<Self> {
-        let mut session = Self {
-            store,
-            connection: None,
-            appender: Appender::default(),
-            wal_pages,
-            health: Health::Good,
-        };
+        let mut session =
+            Self { store, connection: None, appender: Appender::default(), wal_pages, health: Health::Good };
         session.connection = Some(session.connect()?);
         Ok(session)
     }
@@ -234,22 +229,17 @@ impl Session {
 fn refuse(connection: &Connection, batch: &[Op], failure: StoreFailure) -> Vec<StoreResult> {
     batch
         .iter()
-        .map(|(_, request)| {
-            if execute::changes(request) {
-                Err(failure)
-            } else {
-                read_in_transaction(connection, request)
-            }
-        })
+        .map(
+            |(_, request)| {
+                if execute::changes(request) { Err(failure) } else { read_in_transaction(connection, request) }
+            },
+        )
         .collect()
 }
 
 /// A transaction that only reads takes no lock and costs no flush of the disk.
 fn read_all(connection: &Connection, batch: &[Op]) -> Vec<StoreResult> {
-    batch
-        .iter()
-        .map(|(_, request)| read_in_transaction(connection, request))
-        .collect()
+    batch.iter().map(|(_, request)| read_in_transaction(connection, request)).collect()
 }
 
 /// Answers a step that changes nothing, from one state of the database.
@@ -273,10 +263,7 @@ pub(crate) fn read_in_transaction(connection: &Connection, request: &StoreReques
 
 /// A write that changes nothing, and goes all the way to the disk.
 fn try_to_write(connection: &Connection) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("UPDATE server_state SET value = value WHERE name = 'epoch'")?
-        .execute([])
-        .map(drop)
+    connection.prepare_cached("UPDATE server_state SET value = value WHERE name = 'epoch'")?.execute([]).map(drop)
 }
 
 fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {

@@ -9,9 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use crate::rows::text;
 
 pub(crate) fn boot(connection: &Connection) -> rusqlite::Result<StoreReply> {
-    let epoch = connection.query_row("SELECT value FROM server_state WHERE name = 'epoch'", [], |row| {
-        row.get(0)
-    })?;
+    let epoch = connection.query_row("SELECT value FROM server_state WHERE name = 'epoch'", [], |row| row.get(0))?;
     let mut newest_id = None;
     for newest_first in [
         "SELECT tenant_id FROM tenants WHERE tenant_id >= 'tenant_' AND tenant_id < 'tenant`' ORDER BY tenant_id DESC",

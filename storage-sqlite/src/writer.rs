@@ -74,11 +74,8 @@ impl Writer {
     /// When the database does not open, or a thread does not start.
     pub fn start(store: &Store, on_replies: OnReplies) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared::default());
-        let session =
-            Session::open(store.clone(), Arc::clone(&shared.wal_pages)).map_err(|source| OpenError::Sqlite {
-                path: store.options().path.clone(),
-                source,
-            })?;
+        let session = Session::open(store.clone(), Arc::clone(&shared.wal_pages))
+            .map_err(|source| OpenError::Sqlite { path: store.options().path.clone(), source })?;
         let checkpoints = Checkpoints::start(store)?;
         let its_shared = Arc::clone(&shared);
         let thread = Builder::new()
@@ -88,10 +85,7 @@ impl Writer {
                 its_shared.work(session, checkpoints, on_replies);
             })
             .map_err(OpenError::Thread)?;
-        Ok(Self {
-            shared,
-            thread: Some(thread),
-        })
+        Ok(Self { shared, thread: Some(thread) })
     }
 
     /// Queues steps, and wakes the thread if it is idle.

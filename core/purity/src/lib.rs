@@ -31,8 +31,7 @@ pub fn run() -> usize {
     let now = Now::default();
     let mut core = Core::new(Config::default(), [7; 32], now);
     let body = Body::Complete(br#"{"name":"demo"}"#);
-    let parts =
-        RequestParts { method: "POST", target: "/admin/tenants", headers: &[("x-master-key", b"key")], body };
+    let parts = RequestParts { method: "POST", target: "/admin/tenants", headers: &[("x-master-key", b"key")], body };
     let (meta, action) = parse_request(&parts, &mut Host);
     let mut inputs = vec![Input::Tick, Input::Shutdown];
     if let Action::Call(body) = action {

@@ -107,30 +107,19 @@ impl ApiError {
     /// An error that blames no field.
     #[must_use]
     pub fn new(code: ErrorCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            field: None,
-            retry_after_ms: None,
-        }
+        Self { code, message: message.into(), field: None, retry_after_ms: None }
     }
 
     /// 400 that blames `field`.
     #[must_use]
     pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..Self::new(ErrorCode::Validation, message)
-        }
+        Self { field: Some(field.into()), ..Self::new(ErrorCode::Validation, message) }
     }
 
     /// 413 that blames `field`.
     #[must_use]
     pub fn too_large(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            field: Some(field.into()),
-            ..Self::new(ErrorCode::PayloadTooLarge, message)
-        }
+        Self { field: Some(field.into()), ..Self::new(ErrorCode::PayloadTooLarge, message) }
     }
 
     /// 404 of a room, the same for a missing one and another tenant's.
@@ -148,10 +137,7 @@ impl ApiError {
     /// 503: try again after `retry_after_ms`.
     #[must_use]
     pub fn unavailable(message: &'static str, retry_after_ms: u64) -> Self {
-        Self {
-            retry_after_ms: Some(retry_after_ms),
-            ..Self::new(ErrorCode::Unavailable, message)
-        }
+        Self { retry_after_ms: Some(retry_after_ms), ..Self::new(ErrorCode::Unavailable, message) }
     }
 
     /// 429: a token is there after `retry_after_ms`.

@@ -56,26 +56,13 @@ impl Core {
             }
             State::Checked { .. } | State::Unknown => {}
         }
-        self.health.state = State::Checking {
-            since: now,
-            waiters: vec![request],
-        };
-        self.submit(
-            None,
-            Step::CheckWritable,
-            StoreRequest::CheckWritable { now: self.now.wall },
-        );
+        self.health.state = State::Checking { since: now, waiters: vec![request] };
+        self.submit(None, Step::CheckWritable, StoreRequest::CheckWritable { now: self.now.wall });
     }
 
     pub(crate) fn on_health_checked(&mut self, result: StoreResult) {
         let db_writable = matches!(result, Ok(StoreReply::Written));
-        self.conclude_health(
-            State::Checked {
-                at: self.now.mono,
-                db_writable,
-            },
-            db_writable,
-        );
+        self.conclude_health(State::Checked { at: self.now.mono, db_writable }, db_writable);
     }
 
     pub(crate) fn give_up_health_check(&mut self) {

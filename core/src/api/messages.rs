@@ -19,16 +19,8 @@ const IDEMPOTENCY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1_000;
 
 impl Core {
     pub(crate) fn send_message(&mut self, origin: Origin, tenant: TenantKey, sender_id: UserId, message: SendMessage) {
-        let SendMessage {
-            room_id,
-            content,
-            meta,
-            idempotency_key,
-        } = message;
-        let limit = self
-            .tenants
-            .get(tenant)
-            .and_then(|tenant| tenant.config.max_message_size);
+        let SendMessage { room_id, content, meta, idempotency_key } = message;
+        let limit = self.tenants.get(tenant).and_then(|tenant| tenant.config.max_message_size);
         let limit = limit.unwrap_or(DEFAULT_MAX_MESSAGE_SIZE_BYTES);
         if content.len() > limit as usize {
             let error = ApiError::too_large("content", format!("content is longer than {limit} bytes"));
@@ -116,21 +108,10 @@ mod tests {
 
     #[test]
     fn bodies_that_differ_in_any_way_have_different_digests() {
-        let bodies = [
-            ("a", None),
-            ("a", Some("")),
-            ("a", Some("1")),
-            ("a1", None),
-            ("", Some("a")),
-            ("b", None),
-        ];
+        let bodies = [("a", None), ("a", Some("")), ("a", Some("1")), ("a1", None), ("", Some("a")), ("b", None)];
         for (index, (content, meta)) in bodies.iter().enumerate() {
             for (other, meta_of_other) in &bodies[..index] {
-                assert_ne!(
-                    body_digest(content, *meta),
-                    body_digest(other, *meta_of_other),
-                    "{content} {other}"
-                );
+                assert_ne!(body_digest(content, *meta), body_digest(other, *meta_of_other), "{content} {other}");
             }
         }
     }

@@ -17,12 +17,7 @@ pub(crate) const ROOM_MEMBERS_MAX: usize = 10_000;
 
 impl Core {
     pub(crate) fn create_room(&mut self, origin: Origin, tenant: TenantKey, actor: Actor, room: CreateRoom) {
-        let CreateRoom {
-            kind,
-            members,
-            name,
-            metadata,
-        } = room;
+        let CreateRoom { kind, members, name, metadata } = room;
         let members = match first_members(kind, members, &actor) {
             Ok(members) => members,
             Err(error) => return self.answer(origin, Err(error)),
@@ -40,12 +35,7 @@ impl Core {
         };
         let members = new.members.iter().map(|(user, _)| user.clone()).collect();
         let request = StoreRequest::CreateRoom(Box::new(new));
-        self.submit_for(tenant, origin, request, |origin| Step::CreateRoom {
-            origin,
-            actor,
-            room_id,
-            members,
-        });
+        self.submit_for(tenant, origin, request, |origin| Step::CreateRoom { origin, actor, room_id, members });
     }
 
     pub(crate) fn on_room_created(
@@ -101,19 +91,12 @@ fn first_members(kind: RoomType, named: Vec<UserId>, actor: &Actor) -> Result<Ve
             return Err(ApiError::invalid("members", "a dm has exactly two distinct members"));
         }
         RoomType::Group | RoomType::Channel if !(1..=ROOM_MEMBERS_MAX).contains(&users.len()) => {
-            return Err(ApiError::invalid(
-                "members",
-                "a room is created with 1 to 10,000 members",
-            ));
+            return Err(ApiError::invalid("members", "a room is created with 1 to 10,000 members"));
         }
         RoomType::Dm | RoomType::Group | RoomType::Channel => {}
     }
     let role_of = |user: &UserId| {
-        if kind != RoomType::Dm && caller == Some(user) {
-            Role::Admin
-        } else {
-            Role::Member
-        }
+        if kind != RoomType::Dm && caller == Some(user) { Role::Admin } else { Role::Member }
     };
     Ok(users.into_iter().map(|user| (user.clone(), role_of(&user))).collect())
 }
@@ -137,10 +120,7 @@ mod tests {
         let actor = caller.map_or(Actor::Tenant, |caller| Actor::User(user(caller)));
         let named = named.iter().map(|id| user(id)).collect();
         let members = first_members(kind, named, &actor).ok()?;
-        let shown: Vec<String> = members
-            .iter()
-            .map(|(user, role)| format!("{user}:{}", role.as_str()))
-            .collect();
+        let shown: Vec<String> = members.iter().map(|(user, role)| format!("{user}:{}", role.as_str())).collect();
         Some(shown.join(" "))
     }
 
@@ -148,12 +128,7 @@ mod tests {
     fn who_is_in_a_new_room() {
         use RoomType::{Channel, Dm, Group};
         for (kind, named, caller, expected) in [
-            (
-                Dm,
-                &["alice", "bob"][..],
-                Some("alice"),
-                Some("alice:member bob:member"),
-            ),
+            (Dm, &["alice", "bob"][..], Some("alice"), Some("alice:member bob:member")),
             (Dm, &["bob"], Some("alice"), Some("bob:member alice:member")),
             (Dm, &["bob", "bob"], Some("alice"), Some("bob:member alice:member")),
             (Dm, &["bob", "carol"], Some("alice"), Some("bob:member carol:member")),
@@ -162,22 +137,13 @@ mod tests {
             (Dm, &["alice"], Some("alice"), None),
             (Dm, &[], Some("alice"), None),
             (Dm, &["alice", "bob", "carol"], Some("alice"), None),
-            (
-                Group,
-                &["bob", "carol", "bob"],
-                Some("alice"),
-                Some("bob:member carol:member alice:admin"),
-            ),
+            (Group, &["bob", "carol", "bob"], Some("alice"), Some("bob:member carol:member alice:admin")),
             (Group, &["alice", "bob"], Some("alice"), Some("alice:admin bob:member")),
             (Group, &[], Some("alice"), Some("alice:admin")),
             (Group, &[], None, None),
             (Channel, &["bob"], None, Some("bob:member")),
         ] {
-            assert_eq!(
-                members(kind, named, caller).as_deref(),
-                expected,
-                "{kind:?} {named:?} {caller:?}"
-            );
+            assert_eq!(members(kind, named, caller).as_deref(), expected, "{kind:?} {named:?} {caller:?}");
         }
     }
 
@@ -185,16 +151,8 @@ mod tests {
     fn a_room_is_created_with_10_000_members_at_the_most() {
         let named = |count: usize| (0..count).map(|n| user(&format!("u{n}"))).collect::<Vec<_>>();
         let alice = Actor::User(user("alice"));
-        assert_eq!(
-            first_members(RoomType::Group, named(9_999), &alice).unwrap().len(),
-            10_000
-        );
+        assert_eq!(first_members(RoomType::Group, named(9_999), &alice).unwrap().len(), 10_000);
         assert!(first_members(RoomType::Group, named(10_000), &alice).is_err());
-        assert_eq!(
-            first_members(RoomType::Group, named(10_000), &Actor::Tenant)
-                .unwrap()
-                .len(),
-            10_000
-        );
+        assert_eq!(first_members(RoomType::Group, named(10_000), &Actor::Tenant).unwrap().len(), 10_000);
     }
 }

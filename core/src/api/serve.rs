@@ -67,10 +67,7 @@ impl Core {
     ) {
         self.counters.requests_answered += 1;
         let rate_limit = tenant.and_then(|tenant| self.tenants.rate_limit(tenant, bucket, self.now.mono));
-        self.emit(Effect::Respond {
-            request,
-            answer: Box::new(Answer { rate_limit, result }),
-        });
+        self.emit(Effect::Respond { request, answer: Box::new(Answer { rate_limit, result }) });
     }
 
     fn serve_public(&mut self, request: RequestId, call: Result<Call, ApiError>) {
@@ -124,21 +121,10 @@ impl Core {
         if self.phase != Phase::Serving {
             return self.respond(request, Some(tenant), Err(self.not_serving()));
         }
-        let ApiRequest {
-            access,
-            credentials,
-            call,
-        } = body;
-        let bucket = if matches!(call, Ok(Call::IssueToken { .. })) {
-            Bucket::Connects
-        } else {
-            Bucket::Requests
-        };
+        let ApiRequest { access, credentials, call } = body;
+        let bucket = if matches!(call, Ok(Call::IssueToken { .. })) { Bucket::Connects } else { Bucket::Requests };
         if access == Access::User && credentials.user == UserHeader::Absent {
-            let error = ApiError::new(
-                ErrorCode::Authentication,
-                "X-User-Id is missing: this route acts for a user",
-            );
+            let error = ApiError::new(ErrorCode::Authentication, "X-User-Id is missing: this route acts for a user");
             return self.respond_with_limit(request, Some(tenant), bucket, Err(error));
         }
         if let Err(retry_after_ms) = self.tenants.charge(tenant, bucket, self.now.mono) {
@@ -159,54 +145,19 @@ impl Core {
     }
 
     fn carry_out(&mut self, request: RequestId, tenant: TenantKey, actor: Actor, call: Call) {
-        let origin = Origin::Request {
-            request,
-            tenant: Some(tenant),
-        };
+        let origin = Origin::Request { request, tenant: Some(tenant) };
         match call {
             Call::ListRooms { after, limit } => {
-                self.read(
-                    origin,
-                    tenant,
-                    StoreRequest::ListRooms {
-                        tenant,
-                        actor,
-                        after,
-                        limit,
-                    },
-                );
+                self.read(origin, tenant, StoreRequest::ListRooms { tenant, actor, after, limit });
             }
             Call::CreateRoom(room) => self.create_room(origin, tenant, actor, *room),
             Call::ReadRoom { room_id } => self.read(origin, tenant, StoreRequest::ReadRoom { tenant, room_id, actor }),
             Call::ListMembers { room_id, after, limit } => {
-                self.read(
-                    origin,
-                    tenant,
-                    StoreRequest::ListMembers {
-                        tenant,
-                        room_id,
-                        actor,
-                        after,
-                        limit,
-                    },
-                );
+                self.read(origin, tenant, StoreRequest::ListMembers { tenant, room_id, actor, after, limit });
             }
             Call::ReadMessages { room_id, range, limit } => {
-                let bounds = PageBounds {
-                    messages: limit,
-                    size_bytes: HISTORY_PAGE_BYTES,
-                };
-                self.read(
-                    origin,
-                    tenant,
-                    StoreRequest::ReadMessages {
-                        tenant,
-                        room_id,
-                        actor,
-                        range,
-                        bounds,
-                    },
-                );
+                let bounds = PageBounds { messages: limit, size_bytes: HISTORY_PAGE_BYTES };
+                self.read(origin, tenant, StoreRequest::ReadMessages { tenant, room_id, actor, range, bounds });
             }
             Call::SendMessage(message) => match actor {
                 Actor::User(sender) => self.send_message(origin, tenant, sender, *message),
@@ -291,12 +242,7 @@ impl Core {
         if issued.is_err() {
             self.tenants.release(tenant);
         }
-        self.respond_with_limit(
-            request,
-            Some(tenant),
-            Bucket::Connects,
-            issued.map(|()| Success::Token(token)),
-        );
+        self.respond_with_limit(request, Some(tenant), Bucket::Connects, issued.map(|()| Success::Token(token)));
     }
 
     /// Moves a user's ack forward.
@@ -315,11 +261,7 @@ impl Core {
             seq,
             now: self.now.wall,
         };
-        self.submit_for(tenant, origin, request, |origin| Step::Acknowledge {
-            origin,
-            room_id,
-            user_id,
-        });
+        self.submit_for(tenant, origin, request, |origin| Step::Acknowledge { origin, room_id, user_id });
     }
 
     pub(crate) fn on_acknowledged(&mut self, origin: Origin, room_id: RoomId, user_id: UserId, result: StoreResult) {
@@ -330,13 +272,7 @@ impl Core {
             Err(failure) => return self.refuse(origin, failure),
         };
         self.publish_ack(&origin, &room_id, &user_id, acknowledged);
-        self.answer(
-            origin,
-            Ok(Success::Acknowledged {
-                room_id,
-                last_ack: acknowledged.last_ack,
-            }),
-        );
+        self.answer(origin, Ok(Success::Acknowledged { room_id, last_ack: acknowledged.last_ack }));
     }
 }
 

@@ -23,12 +23,7 @@ impl Core {
         if !self.operations.has_room(Lane::Write, None) {
             return self.respond(request, None, Err(overloaded()));
         }
-        let CreateTenant {
-            name,
-            config,
-            webhook_secret,
-            api_key,
-        } = tenant;
+        let CreateTenant { name, config, webhook_secret, api_key } = tenant;
         let new = NewTenant {
             tenant_id: self.ids.tenant(self.now.wall),
             name,
@@ -37,16 +32,10 @@ impl Core {
             webhook_secret: webhook_secret.clone(),
             created_at: self.now.wall,
         };
-        let secrets = CreatedSecrets {
-            api_key,
-            webhook_secret,
-        };
+        let secrets = CreatedSecrets { api_key, webhook_secret };
         self.submit(
             None,
-            Step::CreateTenant {
-                request: Some(request),
-                secrets,
-            },
+            Step::CreateTenant { request: Some(request), secrets },
             StoreRequest::CreateTenant(Box::new(new)),
         );
     }
@@ -57,10 +46,7 @@ impl Core {
         secrets: CreatedSecrets,
         result: StoreResult,
     ) {
-        let CreatedSecrets {
-            api_key,
-            webhook_secret,
-        } = secrets;
+        let CreatedSecrets { api_key, webhook_secret } = secrets;
         self.on_key_created(api_key.digest());
         let origin = request.map_or(Origin::Nobody, |request| Origin::Request { request, tenant: None });
         let tenant = match result {
@@ -68,9 +54,7 @@ impl Core {
             Ok(_) => return self.answer(origin, Err(wrong_reply())),
             Err(failure) => return self.refuse(origin, failure),
         };
-        self.emit(Effect::Report(Event::TenantCreated {
-            tenant_id: tenant.tenant_id.clone(),
-        }));
+        self.emit(Effect::Report(Event::TenantCreated { tenant_id: tenant.tenant_id.clone() }));
         let created = TenantCreated {
             tenant_id: tenant.tenant_id,
             name: tenant.name,

@@ -31,13 +31,7 @@ impl Audiences {
     /// Adds a connection to a room whose newest message is `head`. Hands back the newest message that was pushed.
     pub(crate) fn join(&mut self, room_id: &RoomId, conn: ConnId, head: Seq) -> Seq {
         if !self.rooms.contains_key(room_id) {
-            self.rooms.insert(
-                room_id.clone(),
-                Audience {
-                    last_pushed: head,
-                    conns: BTreeSet::new(),
-                },
-            );
+            self.rooms.insert(room_id.clone(), Audience { last_pushed: head, conns: BTreeSet::new() });
         }
         self.rooms.get_mut(room_id).map_or(head, |audience| {
             audience.conns.insert(conn);
@@ -60,16 +54,11 @@ impl Audiences {
     }
 
     fn contains(&self, room_id: &RoomId, conn: ConnId) -> bool {
-        self.rooms
-            .get(room_id)
-            .is_some_and(|audience| audience.conns.contains(&conn))
+        self.rooms.get(room_id).is_some_and(|audience| audience.conns.contains(&conn))
     }
 
     fn conns(&self, room_id: &RoomId) -> Vec<ConnId> {
-        self.rooms
-            .get(room_id)
-            .map(|audience| audience.conns.iter().copied().collect())
-            .unwrap_or_default()
+        self.rooms.get(room_id).map(|audience| audience.conns.iter().copied().collect()).unwrap_or_default()
     }
 
     /// Notes that `head` is the newest message; hands back what was until then, if that is less.
@@ -237,10 +226,7 @@ struct FrameOrigin<'a> {
 impl<'a> FrameOrigin<'a> {
     fn of(origin: &'a Origin) -> Option<Self> {
         match origin {
-            Origin::Frame { conn, request_id } => Some(Self {
-                conn: *conn,
-                request_id: request_id.as_deref(),
-            }),
+            Origin::Frame { conn, request_id } => Some(Self { conn: *conn, request_id: request_id.as_deref() }),
             Origin::Request { .. } | Origin::Key(_) | Origin::Session(_) | Origin::Nobody => None,
         }
     }

@@ -20,11 +20,7 @@ impl Core {
         if self.phase != Phase::Serving {
             return self.respond(request, None, Err(self.not_serving()));
         }
-        if body
-            .origin
-            .as_deref()
-            .is_some_and(|origin| !self.config.allowed_origins.allow(origin))
-        {
+        if body.origin.as_deref().is_some_and(|origin| !self.config.allowed_origins.allow(origin)) {
             let message = "this Origin is not allowed: add it to WS_ALLOWED_ORIGINS";
             return self.respond(request, None, Err(ApiError::new(ErrorCode::Authorization, message)));
         }
@@ -61,18 +57,9 @@ impl Core {
             return self.respond(request, Some(tenant), Err(self.not_serving()));
         }
         let user = match body.credentials {
-            HandshakeCredentials::ApiKey {
-                user: UserHeader::User(user),
-                ..
-            } => Ok(user),
-            HandshakeCredentials::ApiKey {
-                user: UserHeader::Invalid,
-                ..
-            } => Err(invalid_user()),
-            HandshakeCredentials::ApiKey {
-                user: UserHeader::Absent,
-                ..
-            }
+            HandshakeCredentials::ApiKey { user: UserHeader::User(user), .. } => Ok(user),
+            HandshakeCredentials::ApiKey { user: UserHeader::Invalid, .. } => Err(invalid_user()),
+            HandshakeCredentials::ApiKey { user: UserHeader::Absent, .. }
             | HandshakeCredentials::Token { .. }
             | HandshakeCredentials::Missing => {
                 let message = "the user is missing: send X-User-Id or ?user_id=";
@@ -91,16 +78,9 @@ impl Core {
         user: Result<UserId, ApiError>,
         backlog: Result<BacklogChoice, ApiError>,
     ) {
-        let charged = self
-            .tenants
-            .charge(tenant, Bucket::Connects, self.now.mono)
-            .map_err(ApiError::rate_limited);
+        let charged = self.tenants.charge(tenant, Bucket::Connects, self.now.mono).map_err(ApiError::rate_limited);
         let admitted = charged.and_then(|()| Ok((user?, backlog?))).and_then(|admitted| {
-            if self.operations.has_room(Lane::Write, Some(tenant)) {
-                Ok(admitted)
-            } else {
-                Err(overloaded())
-            }
+            if self.operations.has_room(Lane::Write, Some(tenant)) { Ok(admitted) } else { Err(overloaded()) }
         });
         let (user, choice) = match admitted {
             Ok(admitted) => admitted,
@@ -110,19 +90,12 @@ impl Core {
             return self.respond(request, None, Err(unknown_key()));
         };
         self.counters.requests_answered += 1;
-        self.emit(Effect::Accept {
-            request,
-            conn,
-            rate_limit,
-        });
+        self.emit(Effect::Accept { request, conn, rate_limit });
         if self.sessions.count_of(tenant, &user) >= self.config.max_connections_per_user as usize {
             match self.sessions.unresponsive_of(tenant, &user, self.now.mono) {
                 Some(other) => self.close(other, CloseReason::Unresponsive),
                 None => {
-                    return self.emit(Effect::Close {
-                        conn,
-                        reason: CloseReason::TooManyConnections,
-                    });
+                    return self.emit(Effect::Close { conn, reason: CloseReason::TooManyConnections });
                 }
             }
         }
@@ -144,17 +117,10 @@ impl Core {
         let (tenant, user) = (session.tenant, session.user.clone());
         let ClientFrame { request_id, command } = frame;
         let is_control = matches!(command, Ok(Command::Acknowledge { .. } | Command::Ping));
-        session.invalid_in_a_row = if command.is_ok() {
-            0
-        } else {
-            session.invalid_in_a_row.saturating_add(1)
-        };
+        session.invalid_in_a_row = if command.is_ok() { 0 } else { session.invalid_in_a_row.saturating_add(1) };
         let is_hopeless = session.invalid_in_a_row >= INVALID_FRAMES_MAX;
-        let charged = if is_control {
-            session.control.take(now)
-        } else {
-            self.tenants.charge(tenant, Bucket::Requests, now)
-        };
+        let charged =
+            if is_control { session.control.take(now) } else { self.tenants.charge(tenant, Bucket::Requests, now) };
         let command = charged.map_err(ApiError::rate_limited).and(command);
         let origin = Origin::Frame { conn, request_id };
         match command {
@@ -234,8 +200,5 @@ impl Core {
 }
 
 fn bad_token() -> ApiError {
-    ApiError::new(
-        ErrorCode::Authentication,
-        "the token is unknown, used, expired or another user's: ask for a new one",
-    )
+    ApiError::new(ErrorCode::Authentication, "the token is unknown, used, expired or another user's: ask for a new one")
 }

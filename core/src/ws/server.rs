@@ -106,13 +106,7 @@ pub(crate) fn connected(user_id: &UserId, connection_id: &str, server_time: Unix
         server_time: Stamp,
         epoch: &'a str,
     }
-    Frame::encode(&Body {
-        r#type: "connected",
-        user_id,
-        connection_id,
-        server_time: Stamp(server_time),
-        epoch,
-    })
+    Frame::encode(&Body { r#type: "connected", user_id, connection_id, server_time: Stamp(server_time), epoch })
 }
 
 pub(crate) fn ack_received(room_id: &RoomId, seq: Seq, user_id: &UserId, request_id: Option<&str>) -> Frame {
@@ -125,13 +119,7 @@ pub(crate) fn ack_received(room_id: &RoomId, seq: Seq, user_id: &UserId, request
         #[serde(skip_serializing_if = "Option::is_none")]
         request_id: Option<&'a str>,
     }
-    Frame::encode(&Body {
-        r#type: "ack.received",
-        room_id,
-        seq,
-        user_id,
-        request_id,
-    })
+    Frame::encode(&Body { r#type: "ack.received", room_id, seq, user_id, request_id })
 }
 
 pub(crate) fn pong(request_id: Option<&str>) -> Frame {
@@ -141,10 +129,7 @@ pub(crate) fn pong(request_id: Option<&str>) -> Frame {
         #[serde(skip_serializing_if = "Option::is_none")]
         request_id: Option<&'a str>,
     }
-    Frame::encode(&Body {
-        r#type: "pong",
-        request_id,
-    })
+    Frame::encode(&Body { r#type: "pong", request_id })
 }
 
 pub(crate) fn error(error: &ApiError, request_id: Option<&str>) -> Frame {
@@ -189,17 +174,8 @@ pub(crate) fn sync_complete(summary: &SyncSummary) -> Frame {
         messages: u64,
         truncated: &'a BTreeMap<RoomId, Seq>,
     }
-    let SyncSummary {
-        rooms,
-        messages,
-        truncated,
-    } = summary;
-    Frame::encode(&Body {
-        r#type: "sync.complete",
-        rooms: *rooms,
-        messages: *messages,
-        truncated,
-    })
+    let SyncSummary { rooms, messages, truncated } = summary;
+    Frame::encode(&Body { r#type: "sync.complete", rooms: *rooms, messages: *messages, truncated })
 }
 
 pub(crate) fn server_shutdown(reconnect_after_ms: u64) -> Frame {
@@ -208,10 +184,7 @@ pub(crate) fn server_shutdown(reconnect_after_ms: u64) -> Frame {
         r#type: &'static str,
         reconnect_after_ms: u64,
     }
-    Frame::encode(&Body {
-        r#type: "server.shutdown",
-        reconnect_after_ms,
-    })
+    Frame::encode(&Body { r#type: "server.shutdown", reconnect_after_ms })
 }
 
 /// A wall-clock stamp as the wire has it.
@@ -284,16 +257,9 @@ mod tests {
     fn every_other_frame_has_the_fields_of_the_protocol() {
         let user = UserId::new("bob");
         let room = RoomId::new("room_1");
-        let failed = ApiError {
-            retry_after_ms: Some(20),
-            ..ApiError::invalid("seq", "no")
-        };
+        let failed = ApiError { retry_after_ms: Some(20), ..ApiError::invalid("seq", "no") };
         let plain = ApiError::new(ErrorCode::NotFound, "none");
-        let summary = SyncSummary {
-            rooms: 2,
-            messages: 9,
-            truncated: BTreeMap::from([(room.clone(), Seq(5))]),
-        };
+        let summary = SyncSummary { rooms: 2, messages: 9, truncated: BTreeMap::from([(room.clone(), Seq(5))]) };
         for (frame, expected) in [
             (
                 connected(&user, "conn_1", UnixMillis(0), "e1"),
@@ -309,18 +275,9 @@ mod tests {
                 error(&failed, Some("x")),
                 r#"{"type":"error","code":"VALIDATION_ERROR","message":"no","field":"seq","retry_after_ms":20,"request_id":"x"}"#,
             ),
-            (
-                error(&plain, None),
-                r#"{"type":"error","code":"NOT_FOUND","message":"none"}"#,
-            ),
-            (
-                sync_complete(&summary),
-                r#"{"type":"sync.complete","rooms":2,"messages":9,"truncated":{"room_1":5}}"#,
-            ),
-            (
-                server_shutdown(2_500),
-                r#"{"type":"server.shutdown","reconnect_after_ms":2500}"#,
-            ),
+            (error(&plain, None), r#"{"type":"error","code":"NOT_FOUND","message":"none"}"#),
+            (sync_complete(&summary), r#"{"type":"sync.complete","rooms":2,"messages":9,"truncated":{"room_1":5}}"#),
+            (server_shutdown(2_500), r#"{"type":"server.shutdown","reconnect_after_ms":2500}"#),
         ] {
             assert_eq!(text(&frame), expected);
         }

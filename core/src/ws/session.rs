@@ -105,9 +105,7 @@ impl Session {
     }
 
     pub(crate) fn is_catching_up(&self, room_id: &RoomId) -> bool {
-        self.catch_up
-            .as_ref()
-            .is_some_and(|catch_up| catch_up.contains(room_id))
+        self.catch_up.as_ref().is_some_and(|catch_up| catch_up.contains(room_id))
     }
 
     pub(crate) fn catch_up(&self) -> Option<&CatchUp> {
@@ -170,11 +168,7 @@ impl Session {
 
     fn wake_at(&self) -> MonoMicros {
         let silent = self.last_heard + SILENCE_MAX;
-        let stuck = if self.waiting_frames > 0 {
-            self.last_taken + SILENCE_MAX
-        } else {
-            silent
-        };
+        let stuck = if self.waiting_frames > 0 { self.last_taken + SILENCE_MAX } else { silent };
         self.next_ping.min(silent).min(stuck)
     }
 
@@ -249,19 +243,13 @@ impl Sessions {
     }
 
     pub(crate) fn count_of(&self, tenant: TenantKey, user: &UserId) -> usize {
-        self.by_user
-            .get(&(tenant, user.clone()))
-            .map_or(0, |presence| presence.conns.len())
+        self.by_user.get(&(tenant, user.clone())).map_or(0, |presence| presence.conns.len())
     }
 
     /// A connection of the user that has not answered its ping for too long.
     pub(crate) fn unresponsive_of(&self, tenant: TenantKey, user: &UserId, now: MonoMicros) -> Option<ConnId> {
         let presence = self.by_user.get(&(tenant, user.clone()))?;
-        presence
-            .conns
-            .iter()
-            .copied()
-            .find(|conn| self.get(*conn).is_some_and(|session| session.ignores_its_ping(now)))
+        presence.conns.iter().copied().find(|conn| self.get(*conn).is_some_and(|session| session.ignores_its_ping(now)))
     }
 
     /// Notes the rooms whose audiences a connection has joined, which are all of its user's.
@@ -277,9 +265,7 @@ impl Sessions {
 
     /// Whether a connection of the user has joined the audiences of its rooms.
     pub(crate) fn has_joined(&self, tenant: TenantKey, user: &UserId) -> bool {
-        self.by_user
-            .get(&(tenant, user.clone()))
-            .is_some_and(|presence| !presence.joined.is_empty())
+        self.by_user.get(&(tenant, user.clone())).is_some_and(|presence| !presence.joined.is_empty())
     }
 
     /// Adds a room to a user's; hands back the connections that are to join its audience.

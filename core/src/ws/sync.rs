@@ -18,10 +18,7 @@ use crate::ws::BacklogChoice;
 
 /// Of a room with more missed messages only so many of the newest come on connect (protocol, section 7).
 const BACKLOG_MESSAGES_MAX: u64 = 1_000;
-const PAGE: PageBounds = PageBounds {
-    messages: 100,
-    size_bytes: 256 * 1024,
-};
+const PAGE: PageBounds = PageBounds { messages: 100, size_bytes: 256 * 1024 };
 
 /// The rooms in which a connection is not live.
 #[derive(Debug, Default)]
@@ -61,11 +58,7 @@ impl CatchUp {
     /// Puts a room that was live behind the others.
     pub(crate) fn add(&mut self, room_id: &RoomId, cursor: Seq) {
         if !self.contains(room_id) {
-            let room = RoomCatchUp {
-                cursor,
-                backlog_until: None,
-                request_ids: BTreeMap::new(),
-            };
+            let room = RoomCatchUp { cursor, backlog_until: None, request_ids: BTreeMap::new() };
             self.rooms.insert(room_id.clone(), room);
             self.turns.push_back(room_id.clone());
         }
@@ -78,16 +71,8 @@ impl CatchUp {
     }
 
     fn of_backlog(rooms: &[BacklogRoom]) -> Self {
-        let mut catch_up = Self {
-            backlog: Some(Backlog::default()),
-            ..Self::default()
-        };
-        for BacklogRoom {
-            room_id,
-            last_ack,
-            last_seq,
-        } in rooms
-        {
+        let mut catch_up = Self { backlog: Some(Backlog::default()), ..Self::default() };
+        for BacklogRoom { room_id, last_ack, last_seq } in rooms {
             if last_ack >= last_seq {
                 continue;
             }
@@ -138,9 +123,7 @@ impl CatchUp {
 
     /// The summary, once the backlog as it stood at the connect was sent.
     fn take_summary(&mut self) -> Option<SyncSummary> {
-        self.backlog
-            .take_if(|backlog| backlog.rooms_left == 0)
-            .map(|backlog| backlog.summary)
+        self.backlog.take_if(|backlog| backlog.rooms_left == 0).map(|backlog| backlog.summary)
     }
 }
 
@@ -189,25 +172,17 @@ impl Core {
             return;
         };
         let tenant = session.tenant;
-        let next = session
-            .catch_up()
-            .filter(|catch_up| catch_up.reading.is_none())
-            .and_then(|catch_up| {
-                let room_id = catch_up.turns.front()?;
-                Some((room_id.clone(), catch_up.rooms.get(room_id)?.cursor))
-            });
+        let next = session.catch_up().filter(|catch_up| catch_up.reading.is_none()).and_then(|catch_up| {
+            let room_id = catch_up.turns.front()?;
+            Some((room_id.clone(), catch_up.rooms.get(room_id)?.cursor))
+        });
         let Some((room_id, after)) = next else {
             return;
         };
         if !self.operations.has_room(Lane::Read, Some(tenant)) {
             return self.sessions.wait_for_reader(conn);
         }
-        let request = StoreRequest::ReadFrames {
-            tenant,
-            room_id: room_id.clone(),
-            after,
-            bounds: PAGE,
-        };
+        let request = StoreRequest::ReadFrames { tenant, room_id: room_id.clone(), after, bounds: PAGE };
         let op = self.submit(Some(tenant), Step::ReadFrames { conn, room_id }, request);
         if let Some(catch_up) = self.sessions.get_mut(conn).and_then(|session| session.catch_up_mut()) {
             catch_up.reading = Some(op);
@@ -283,9 +258,7 @@ impl KeptAcks {
     }
 
     pub(crate) fn take_first(&mut self) -> Option<(RoomId, UserId, Seq)> {
-        self.0
-            .pop_first()
-            .map(|((room_id, user_id), seq)| (room_id, user_id, seq))
+        self.0.pop_first().map(|((room_id, user_id), seq)| (room_id, user_id, seq))
     }
 
     pub(crate) fn is_empty(&self) -> bool {

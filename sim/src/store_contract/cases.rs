@@ -100,14 +100,8 @@ fn a_room_is_its_tenant_s_alone(store: Store<'_>) {
         (SECOND, Actor::Tenant, Some(AccessRefusal::NoRoom)),
         (TenantKey(99), Actor::Tenant, Some(AccessRefusal::NoRoom)),
     ] {
-        let room = StoreRequest::ReadRoom {
-            tenant,
-            room_id: room_id("room_1"),
-            actor: actor.clone(),
-        };
-        let StoreReply::Room(room) = ask(store, &room) else {
-            panic!("no room")
-        };
+        let room = StoreRequest::ReadRoom { tenant, room_id: room_id("room_1"), actor: actor.clone() };
+        let StoreReply::Room(room) = ask(store, &room) else { panic!("no room") };
         assert_eq!(room.err(), expected, "{tenant:?} {actor:?}");
         let messages = page(store, tenant, &actor, HistoryRange::After(Seq(0)), ALL);
         assert_eq!(messages.err(), expected);
@@ -131,10 +125,7 @@ fn a_dm_that_exists_is_returned_with_its_members(store: Store<'_>) {
         panic!("not new")
     };
     let again = ask(store, &new_room(FIRST, "room_8", RoomType::Dm, key, &["alice", "bob"]));
-    let expected = CreatedRoom::Existing {
-        room: first,
-        members: vec![UserId::new("alice"), UserId::new("bob")],
-    };
+    let expected = CreatedRoom::Existing { room: first, members: vec![UserId::new("alice"), UserId::new("bob")] };
     assert_eq!(again, StoreReply::RoomCreated(expected));
     assert_eq!(rooms(store, FIRST, &user("bob"), None, 10).0, ["room_7", "room_1"]);
 }
@@ -142,14 +133,8 @@ fn a_dm_that_exists_is_returned_with_its_members(store: Store<'_>) {
 fn the_same_unique_key_in_two_tenants_is_two_rooms(store: Store<'_>) {
     world(store);
     for (tenant, room) in [(FIRST, "room_7"), (SECOND, "room_8")] {
-        let reply = ask(
-            store,
-            &new_room(tenant, room, RoomType::Dm, Some("dm:a:b"), &["a", "b"]),
-        );
-        assert!(
-            matches!(reply, StoreReply::RoomCreated(CreatedRoom::New(_))),
-            "{reply:?}"
-        );
+        let reply = ask(store, &new_room(tenant, room, RoomType::Dm, Some("dm:a:b"), &["a", "b"]));
+        assert!(matches!(reply, StoreReply::RoomCreated(CreatedRoom::New(_))), "{reply:?}");
     }
 }
 
@@ -170,18 +155,9 @@ fn rooms_are_listed_newest_first_in_pages(store: Store<'_>) {
     group(store, FIRST, "room_2", &["alice", "bob"]);
     group(store, FIRST, "room_4", &["bob"]);
     let alice = user("alice");
-    assert_eq!(
-        rooms(store, FIRST, &alice, None, 2),
-        (strings(&["room_3", "room_2"]), true)
-    );
-    assert_eq!(
-        rooms(store, FIRST, &alice, Some("room_2"), 1),
-        (strings(&["room_1"]), false)
-    );
-    assert_eq!(
-        rooms(store, FIRST, &alice, Some("room_3"), 1),
-        (strings(&["room_2"]), true)
-    );
+    assert_eq!(rooms(store, FIRST, &alice, None, 2), (strings(&["room_3", "room_2"]), true));
+    assert_eq!(rooms(store, FIRST, &alice, Some("room_2"), 1), (strings(&["room_1"]), false));
+    assert_eq!(rooms(store, FIRST, &alice, Some("room_3"), 1), (strings(&["room_2"]), true));
     let all = strings(&["room_4", "room_3", "room_2", "room_1"]);
     assert_eq!(rooms(store, FIRST, &Actor::Tenant, None, 4), (all, false));
 }
@@ -198,11 +174,7 @@ fn members_are_listed_by_id_in_pages(store: Store<'_>) {
     };
     let (ids, has_more, members) = everyone(store, None, 1);
     assert_eq!((ids, has_more), (strings(&["alice"]), true));
-    let first = Member {
-        user_id: UserId::new("alice"),
-        role: Role::Admin,
-        joined_at: NOW,
-    };
+    let first = Member { user_id: UserId::new("alice"), role: Role::Admin, joined_at: NOW };
     assert_eq!(members, [first]);
     let (ids, has_more, _) = everyone(store, Some("alice"), 1);
     assert_eq!((ids, has_more), (strings(&["bob"]), false));
@@ -212,10 +184,7 @@ fn messages_are_numbered_from_one_without_gaps(store: Store<'_>) {
     world(store);
     group(store, FIRST, "room_2", &["alice"]);
     assert_eq!(send(store, "alice", "msg_1"), Seq(1));
-    let elsewhere = NewMessage {
-        room_id: room_id("room_2"),
-        ..message("alice", "msg_2")
-    };
+    let elsewhere = NewMessage { room_id: room_id("room_2"), ..message("alice", "msg_2") };
     assert_eq!(append(store, elsewhere).map(|stored| stored.message.seq), Ok(Seq(1)));
     assert_eq!(send(store, "bob", "msg_3"), Seq(2));
     assert_eq!(send(store, "alice", "msg_4"), Seq(3));
@@ -228,15 +197,9 @@ fn only_members_append(store: Store<'_>) {
     send(store, "alice", "msg_0");
     let refused = |store: Store<'_>, message| append(store, message).err();
     let no_room = Some(AppendRefusal::Access(AccessRefusal::NoRoom));
-    let elsewhere = NewMessage {
-        tenant: SECOND,
-        ..message("alice", "msg_1")
-    };
+    let elsewhere = NewMessage { tenant: SECOND, ..message("alice", "msg_1") };
     assert_eq!(refused(store, elsewhere), no_room);
-    let nowhere = NewMessage {
-        room_id: room_id("room_9"),
-        ..message("alice", "msg_1")
-    };
+    let nowhere = NewMessage { room_id: room_id("room_9"), ..message("alice", "msg_1") };
     assert_eq!(refused(store, nowhere), no_room);
     let not_member = Some(AppendRefusal::Access(AccessRefusal::NotMember));
     assert_eq!(refused(store, message("mallory", "msg_1")), not_member);
@@ -265,10 +228,7 @@ fn a_repeated_key_returns_the_first_message(store: Store<'_>) {
 fn a_key_with_another_body_is_refused(store: Store<'_>) {
     world(store);
     assert!(append(store, keyed("alice", "msg_1", "k", 1)).is_ok());
-    assert_eq!(
-        append(store, keyed("alice", "msg_2", "k", 2)),
-        Err(AppendRefusal::KeyReused)
-    );
+    assert_eq!(append(store, keyed("alice", "msg_2", "k", 2)), Err(AppendRefusal::KeyReused));
     assert_eq!(head(store, FIRST), Some(Seq(1)));
 }
 
@@ -293,15 +253,8 @@ fn an_expired_key_is_forgotten(store: Store<'_>) {
 fn a_key_belongs_to_a_sender_and_a_room(store: Store<'_>) {
     world(store);
     group(store, FIRST, "room_2", &["alice"]);
-    let elsewhere = NewMessage {
-        room_id: room_id("room_2"),
-        ..keyed("alice", "msg_3", "k", 3)
-    };
-    for message in [
-        keyed("alice", "msg_1", "k", 1),
-        keyed("bob", "msg_2", "k", 2),
-        elsewhere,
-    ] {
+    let elsewhere = NewMessage { room_id: room_id("room_2"), ..keyed("alice", "msg_3", "k", 3) };
+    for message in [keyed("alice", "msg_1", "k", 1), keyed("bob", "msg_2", "k", 2), elsewhere] {
         assert!(append(store, message).is_ok_and(|stored| stored.outcome == AppendOutcome::Stored));
     }
 }
@@ -322,17 +275,10 @@ fn acks_move_forward_only(store: Store<'_>) {
         send(store, "alice", id);
     }
     for (seq, last_ack, moved) in [(0, 0, false), (2, 2, true), (2, 2, false), (1, 2, false), (3, 3, true)] {
-        let expected = Acknowledged {
-            last_ack: Seq(last_ack),
-            moved,
-        };
+        let expected = Acknowledged { last_ack: Seq(last_ack), moved };
         assert_eq!(acknowledge(store, FIRST, "bob", Seq(seq)), Ok(expected), "{seq}");
     }
-    let untouched = BacklogRoom {
-        room_id: room_id("room_1"),
-        last_ack: Seq(0),
-        last_seq: Seq(3),
-    };
+    let untouched = BacklogRoom { room_id: room_id("room_1"), last_ack: Seq(0), last_seq: Seq(3) };
     assert_eq!(backlog(store, FIRST, "alice"), [untouched]);
 }
 
@@ -354,10 +300,7 @@ fn acks_need_a_member_and_a_message(store: Store<'_>) {
 
 fn history_pages_in_both_directions(store: Store<'_>) {
     world(store);
-    assert_eq!(
-        history(store, HistoryRange::Before(Seq(u64::MAX)), ALL),
-        (vec![], false)
-    );
+    assert_eq!(history(store, HistoryRange::Before(Seq(u64::MAX)), ALL), (vec![], false));
     for number in 1..=5 {
         send(store, "alice", &format!("msg_{number}"));
     }
@@ -398,16 +341,9 @@ fn a_page_ends_by_bytes_and_holds_at_least_one_message(store: Store<'_>) {
         (100, 298, (vec![1, 2, 3, 4], false)),
     ] {
         let bounds = PageBounds { messages, size_bytes };
-        assert_eq!(
-            history(store, HistoryRange::After(Seq(0)), bounds),
-            expected,
-            "{bounds:?}"
-        );
+        assert_eq!(history(store, HistoryRange::After(Seq(0)), bounds), expected, "{bounds:?}");
     }
-    let bounds = PageBounds {
-        messages: 100,
-        size_bytes: 100,
-    };
+    let bounds = PageBounds { messages: 100, size_bytes: 100 };
     assert_eq!(history(store, HistoryRange::Before(Seq(4)), bounds), (vec![2, 3], true));
 }
 
@@ -479,10 +415,7 @@ fn a_head_is_in_order_with_the_changes(store: Store<'_>) {
     assert_eq!(head(store, FIRST), Some(Seq(0)));
     send(store, "alice", "msg_1");
     assert_eq!(head(store, FIRST), Some(Seq(1)));
-    let missing = StoreRequest::ReadHead {
-        tenant: FIRST,
-        room_id: room_id("room_9"),
-    };
+    let missing = StoreRequest::ReadHead { tenant: FIRST, room_id: room_id("room_9") };
     assert_eq!(ask(store, &missing), StoreReply::Head(None));
 }
 

@@ -18,11 +18,7 @@ const KEY_LIFE: i64 = 2_000;
 impl<N: FnMut() -> u64> RandomRequests<N> {
     /// Requests decided by `numbers`.
     pub const fn new(numbers: N) -> Self {
-        Self {
-            numbers,
-            now: 1_000_000,
-            drawn: 0,
-        }
+        Self { numbers, now: 1_000_000, drawn: 0 }
     }
 
     /// The next request.
@@ -33,9 +29,7 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
             0 => StoreRequest::Boot,
             1 => StoreRequest::CheckWritable { now },
             2 => self.create_tenant(),
-            3 | 4 => StoreRequest::FindTenant {
-                api_key: Digest([self.below(6) as u8; 32]),
-            },
+            3 | 4 => StoreRequest::FindTenant { api_key: Digest([self.below(6) as u8; 32]) },
             5..=7 => self.create_room(),
             8 | 9 => StoreRequest::ListRooms {
                 tenant: self.tenant(),
@@ -43,11 +37,7 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
                 after: (self.below(2) == 0).then(|| self.room_id()),
                 limit: self.below(5) as u32 + 1,
             },
-            10 | 11 => StoreRequest::ReadRoom {
-                tenant: self.tenant(),
-                room_id: self.room_id(),
-                actor: self.actor(),
-            },
+            10 | 11 => StoreRequest::ReadRoom { tenant: self.tenant(), room_id: self.room_id(), actor: self.actor() },
             12 | 13 => StoreRequest::ListMembers {
                 tenant: self.tenant(),
                 room_id: self.room_id(),
@@ -73,20 +63,14 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
                 seq: self.seq(),
                 now,
             },
-            32..=34 => StoreRequest::LoadBacklog {
-                tenant: self.tenant(),
-                user_id: self.user_id(),
-            },
+            32..=34 => StoreRequest::LoadBacklog { tenant: self.tenant(), user_id: self.user_id() },
             35..=37 => StoreRequest::ReadFrames {
                 tenant: self.tenant(),
                 room_id: self.room_id(),
                 after: self.seq(),
                 bounds: self.bounds(),
             },
-            _ => StoreRequest::ReadHead {
-                tenant: self.tenant(),
-                room_id: self.room_id(),
-            },
+            _ => StoreRequest::ReadHead { tenant: self.tenant(), room_id: self.room_id() },
         }
     }
 
@@ -96,10 +80,7 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
             tenant_id: TenantId::new(&stamped("tenant_", number)),
             name: format!("Tenant {number}"),
             api_key: Digest([self.below(4) as u8; 32]),
-            config: TenantConfig {
-                rate_limit: (number == 1).then_some(50),
-                ..TenantConfig::default()
-            },
+            config: TenantConfig { rate_limit: (number == 1).then_some(50), ..TenantConfig::default() },
             webhook_secret: None,
             created_at: UnixMillis(self.now),
         }))
@@ -127,11 +108,7 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
     fn append(&mut self) -> StoreRequest {
         self.drawn += 1;
         // Now and then an id that was drawn before.
-        let number = if self.below(20) == 0 {
-            self.below(self.drawn)
-        } else {
-            self.drawn
-        };
+        let number = if self.below(20) == 0 { self.below(self.drawn) } else { self.drawn };
         let content = self.below(3);
         StoreRequest::AppendMessage(Box::new(NewMessage {
             tenant: self.tenant(),
@@ -179,10 +156,7 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
     }
 
     fn bounds(&mut self) -> PageBounds {
-        PageBounds {
-            messages: self.below(6) as u32,
-            size_bytes: self.below(150) as u32,
-        }
+        PageBounds { messages: self.below(6) as u32, size_bytes: self.below(150) as u32 }
     }
 
     fn below(&mut self, bound: u64) -> u64 {
@@ -192,9 +166,5 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
 
 /// An id of the shape that an id source draws; the first few are of a shape that it does not.
 fn stamped(prefix: &str, number: u64) -> String {
-    if number == 0 {
-        format!("{prefix}imported-{number}")
-    } else {
-        format!("{prefix}{number:016}")
-    }
+    if number == 0 { format!("{prefix}imported-{number}") } else { format!("{prefix}{number:016}") }
 }

@@ -11,10 +11,7 @@ use chatapi_core::{Digest, IdStamp, MessageId, RoomId, Seq, TenantId, TenantKey,
 use super::StoreUnderTest;
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_765_627_800_123);
-pub(super) const ALL: PageBounds = PageBounds {
-    messages: 100,
-    size_bytes: 1 << 20,
-};
+pub(super) const ALL: PageBounds = PageBounds { messages: 100, size_bytes: 1 << 20 };
 pub(super) const FIRST: TenantKey = TenantKey(1);
 pub(super) const SECOND: TenantKey = TenantKey(2);
 
@@ -35,9 +32,7 @@ pub(super) fn ask(store: Store<'_>, request: &StoreRequest) -> StoreReply {
 }
 
 pub(super) fn boot(store: Store<'_>) -> (String, Option<IdStamp>) {
-    let StoreReply::Booted { epoch, newest_id } = ask(store, &StoreRequest::Boot) else {
-        panic!("not booted")
-    };
+    let StoreReply::Booted { epoch, newest_id } = ask(store, &StoreRequest::Boot) else { panic!("not booted") };
     (epoch, newest_id)
 }
 
@@ -54,19 +49,13 @@ pub(super) fn tenant(store: Store<'_>, number: u8) -> Result<Tenant, StoreFailur
         webhook_secret: None,
         created_at: NOW,
     }));
-    let StoreReply::TenantCreated(tenant) = store.execute(&request)? else {
-        panic!("not answered as asked")
-    };
+    let StoreReply::TenantCreated(tenant) = store.execute(&request)? else { panic!("not answered as asked") };
     Ok(tenant)
 }
 
 pub(super) fn find(store: Store<'_>, number: u8) -> Option<Tenant> {
-    let request = StoreRequest::FindTenant {
-        api_key: Digest([number; 32]),
-    };
-    let StoreReply::Tenant(tenant) = ask(store, &request) else {
-        panic!("no tenant")
-    };
+    let request = StoreRequest::FindTenant { api_key: Digest([number; 32]) };
+    let StoreReply::Tenant(tenant) = ask(store, &request) else { panic!("no tenant") };
     tenant
 }
 
@@ -92,10 +81,7 @@ pub(super) fn new_room(
 
 pub(super) fn group(store: Store<'_>, tenant: TenantKey, room: &str, members: &[&str]) {
     let reply = ask(store, &new_room(tenant, room, RoomType::Group, None, members));
-    assert!(
-        matches!(reply, StoreReply::RoomCreated(CreatedRoom::New(_))),
-        "{reply:?}"
-    );
+    assert!(matches!(reply, StoreReply::RoomCreated(CreatedRoom::New(_))), "{reply:?}");
 }
 
 pub(super) fn message(sender: &str, id: &str) -> NewMessage {
@@ -143,39 +129,22 @@ pub(super) fn page(
     range: HistoryRange,
     bounds: PageBounds,
 ) -> Result<MessagePage, AccessRefusal> {
-    let request = StoreRequest::ReadMessages {
-        tenant,
-        room_id: room_id("room_1"),
-        actor: actor.clone(),
-        range,
-        bounds,
-    };
-    let StoreReply::Messages(page) = ask(store, &request) else {
-        panic!("not answered as asked")
-    };
+    let request =
+        StoreRequest::ReadMessages { tenant, room_id: room_id("room_1"), actor: actor.clone(), range, bounds };
+    let StoreReply::Messages(page) = ask(store, &request) else { panic!("not answered as asked") };
     page
 }
 
 pub(super) fn history(store: Store<'_>, range: HistoryRange, bounds: PageBounds) -> (Vec<u64>, bool) {
     match page(store, FIRST, &user("bob"), range, bounds) {
-        Ok(page) => (
-            page.messages.iter().map(|message| message.seq.0).collect(),
-            page.has_more,
-        ),
+        Ok(page) => (page.messages.iter().map(|message| message.seq.0).collect(), page.has_more),
         Err(refusal) => panic!("{refusal:?}"),
     }
 }
 
 pub(super) fn frames(store: Store<'_>, tenant: TenantKey) -> usize {
-    let request = StoreRequest::ReadFrames {
-        tenant,
-        room_id: room_id("room_1"),
-        after: Seq(0),
-        bounds: ALL,
-    };
-    let StoreReply::Frames(frames) = ask(store, &request) else {
-        panic!("not answered as asked")
-    };
+    let request = StoreRequest::ReadFrames { tenant, room_id: room_id("room_1"), after: Seq(0), bounds: ALL };
+    let StoreReply::Frames(frames) = ask(store, &request) else { panic!("not answered as asked") };
     frames.len()
 }
 
@@ -193,16 +162,9 @@ pub(super) fn acknowledge(
     user_id: &str,
     seq: Seq,
 ) -> Result<Acknowledged, AcknowledgeRefusal> {
-    let request = StoreRequest::Acknowledge {
-        tenant,
-        room_id: room_id("room_1"),
-        user_id: UserId::new(user_id),
-        seq,
-        now: NOW,
-    };
-    let StoreReply::Acknowledged(outcome) = ask(store, &request) else {
-        panic!("not answered as asked")
-    };
+    let request =
+        StoreRequest::Acknowledge { tenant, room_id: room_id("room_1"), user_id: UserId::new(user_id), seq, now: NOW };
+    let StoreReply::Acknowledged(outcome) = ask(store, &request) else { panic!("not answered as asked") };
     outcome
 }
 
@@ -221,33 +183,16 @@ pub(super) fn rooms(
     after: Option<&str>,
     limit: u32,
 ) -> (Vec<String>, bool) {
-    let request = StoreRequest::ListRooms {
-        tenant,
-        actor: actor.clone(),
-        after: after.map(room_id),
-        limit,
-    };
-    let StoreReply::Rooms { rooms, has_more } = ask(store, &request) else {
-        panic!("no rooms")
-    };
+    let request = StoreRequest::ListRooms { tenant, actor: actor.clone(), after: after.map(room_id), limit };
+    let StoreReply::Rooms { rooms, has_more } = ask(store, &request) else { panic!("no rooms") };
     let of_user = matches!(actor, Actor::User(_));
     assert!(rooms.iter().all(|listed| listed.position.is_some() == of_user));
-    (
-        rooms.iter().map(|listed| listed.room.room_id.to_string()).collect(),
-        has_more,
-    )
+    (rooms.iter().map(|listed| listed.room.room_id.to_string()).collect(), has_more)
 }
 
 pub(super) fn position(store: Store<'_>, user_id: &str) -> (u64, u32) {
-    let request = StoreRequest::ListRooms {
-        tenant: FIRST,
-        actor: user(user_id),
-        after: None,
-        limit: 10,
-    };
-    let StoreReply::Rooms { rooms, .. } = ask(store, &request) else {
-        panic!("no rooms")
-    };
+    let request = StoreRequest::ListRooms { tenant: FIRST, actor: user(user_id), after: None, limit: 10 };
+    let StoreReply::Rooms { rooms, .. } = ask(store, &request) else { panic!("no rooms") };
     match rooms[0].position {
         Some(ReadPosition { last_ack, unread_count }) => (last_ack.0, unread_count),
         None => panic!("no position"),

@@ -18,9 +18,7 @@ impl Faults {
     /// Called for each connection.
     pub(crate) fn install(&self, connection: &mut Connection) {
         let fail = Arc::clone(&self.fail_commits);
-        connection
-            .commit_hook(Some(move || fail.load(Ordering::SeqCst)))
-            .unwrap();
+        connection.commit_hook(Some(move || fail.load(Ordering::SeqCst))).unwrap();
     }
 
     /// Called before each batch.
@@ -29,8 +27,6 @@ impl Faults {
             0 => u32::MAX - 1,
             pages => pages,
         };
-        connection
-            .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))
-            .unwrap();
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
     }
 }

@@ -58,17 +58,13 @@ fn a_database_of_the_original_is_refused_with_a_hint_and_left_as_it_is() {
 #[test]
 fn a_database_of_another_program_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    for (name, statements, id) in [
-        ("a.db", "PRAGMA application_id = 7", 7),
-        ("b.db", "CREATE TABLE notes (text TEXT)", 0),
-    ] {
+    for (name, statements, id) in
+        [("a.db", "PRAGMA application_id = 7", 7), ("b.db", "CREATE TABLE notes (text TEXT)", 0)]
+    {
         let path = directory.path().join(name);
         sql(&path, statements);
         let refused = Store::open(Options::new(&path)).unwrap_err();
-        assert!(
-            matches!(refused, OpenError::Foreign { application_id, .. } if application_id == id),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, OpenError::Foreign { application_id, .. } if application_id == id), "{refused:?}");
     }
 }
 

@@ -43,24 +43,8 @@ fn a_long_queue_is_cut_into_bounded_transactions() {
 #[test]
 fn a_failed_step_rolls_back_alone() {
     let mut bench = Bench::new();
-    let replies = bench.run(vec![
-        append(1),
-        append(2),
-        append(1),
-        read_head(),
-        append(3),
-        room("room_1"),
-        append(4),
-    ]);
-    let expected = [
-        Ok(1),
-        Ok(2),
-        Err(StoreFailure::Failed),
-        Ok(2),
-        Ok(3),
-        Err(StoreFailure::Failed),
-        Ok(4),
-    ];
+    let replies = bench.run(vec![append(1), append(2), append(1), read_head(), append(3), room("room_1"), append(4)]);
+    let expected = [Ok(1), Ok(2), Err(StoreFailure::Failed), Ok(2), Ok(3), Err(StoreFailure::Failed), Ok(4)];
     assert_eq!(numbers(&replies), expected);
     assert_eq!(bench.stored(), 4);
     assert_eq!(numbers(&bench.run(vec![append(5)])), [Ok(5)]);
@@ -81,9 +65,7 @@ fn what_was_answered_is_there_after_reopening() {
     let mut bench = bench.reopen();
     assert_eq!(bench.stored(), 10);
     assert_eq!(numbers(&bench.run(vec![append(11)])), [Ok(11)]);
-    let Ok(StoreReply::Booted { newest_id, .. }) = &epoch else {
-        panic!("{epoch:?}")
-    };
+    let Ok(StoreReply::Booted { newest_id, .. }) = &epoch else { panic!("{epoch:?}") };
     assert!(newest_id.is_some());
     let again = bench.run(vec![StoreRequest::Boot]).remove(0);
     let epoch_of = |result: StoreResult| match result {
@@ -141,9 +123,7 @@ fn a_full_disk_is_answered_as_such_and_service_returns_with_the_space() {
 fn a_locked_database_is_busy_and_recovers() {
     let mut bench = Bench::with(|options| options.busy_timeout = Duration::from_millis(20));
     let mut other = Connection::open(&bench.path).unwrap();
-    let held = other
-        .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
-        .unwrap();
+    let held = other.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
     let replies = bench.run(vec![append(1), read_head()]);
     assert_eq!(numbers(&replies), [Err(StoreFailure::Busy), Ok(0)]);
     drop(held);
@@ -156,15 +136,10 @@ fn what_another_process_wrote_is_noticed() {
     assert_eq!(numbers(&bench.run(vec![append(1)])), [Ok(1)]);
     let other = Connection::open(&bench.path).unwrap();
     other.execute("UPDATE rooms SET last_seq = 7", []).unwrap();
-    other
-        .execute("DELETE FROM room_members WHERE user_id = 'bob'", [])
-        .unwrap();
+    other.execute("DELETE FROM room_members WHERE user_id = 'bob'", []).unwrap();
     assert_eq!(numbers(&bench.run(vec![append(2)])), [Ok(8)]);
     let from_bob = bench.run(vec![append_from("bob", 3)]);
-    assert!(
-        matches!(from_bob[..], [Ok(StoreReply::Appended(Err(_)))]),
-        "{from_bob:?}"
-    );
+    assert!(matches!(from_bob[..], [Ok(StoreReply::Appended(Err(_)))]), "{from_bob:?}");
 }
 
 #[test]
@@ -198,9 +173,7 @@ fn the_log_stays_bounded_under_load() {
 fn expired_idempotency_keys_are_cleared_away() {
     let mut bench = Bench::new();
     let keyed = |number: u64| {
-        let StoreRequest::AppendMessage(mut message) = append(number) else {
-            panic!("no message")
-        };
+        let StoreRequest::AppendMessage(mut message) = append(number) else { panic!("no message") };
         let now = 1_000 * number as i64;
         message.created_at = UnixMillis(now);
         message.idempotency = Some(chatapi_core::store::Idempotency {
@@ -214,9 +187,7 @@ fn expired_idempotency_keys_are_cleared_away() {
         bench.run(vec![keyed(number)]);
     }
     let other = Connection::open(&bench.path).unwrap();
-    let left: i64 = other
-        .query_row("SELECT count(*) FROM idempotency_keys", [], |row| row.get(0))
-        .unwrap();
+    let left: i64 = other.query_row("SELECT count(*) FROM idempotency_keys", [], |row| row.get(0)).unwrap();
     assert_eq!(left, 11);
 }
 
@@ -242,10 +213,7 @@ fn readers_serve_several_threads_and_refuse_changes() {
 fn a_user_in_many_rooms_loads_its_backlog() {
     let mut bench = Bench::new();
     bench.run((0..5_000).map(|number| room(&format!("room_x{number}"))).collect());
-    let backlog = StoreRequest::LoadBacklog {
-        tenant: TenantKey(1),
-        user_id: UserId::new("alice"),
-    };
+    let backlog = StoreRequest::LoadBacklog { tenant: TenantKey(1), user_id: UserId::new("alice") };
     let replies = bench.run(vec![backlog]);
     assert!(matches!(&replies[..], [Ok(StoreReply::Backlog(rooms))] if rooms.len() == 5_001));
 }
@@ -316,13 +284,7 @@ impl Bench {
     }
 
     fn reopen(self) -> Self {
-        let Self {
-            writer,
-            store,
-            directory,
-            path,
-            ..
-        } = self;
+        let Self { writer, store, directory, path, .. } = self;
         writer.close();
         drop(store);
         Self::open(directory, Options::new(path))
@@ -406,10 +368,7 @@ fn room(room_id: &str) -> StoreRequest {
 }
 
 fn read_head() -> StoreRequest {
-    StoreRequest::ReadHead {
-        tenant: TenantKey(1),
-        room_id: RoomId::new("room_1"),
-    }
+    StoreRequest::ReadHead { tenant: TenantKey(1), room_id: RoomId::new("room_1") }
 }
 
 fn read_all() -> StoreRequest {
@@ -418,10 +377,7 @@ fn read_all() -> StoreRequest {
         room_id: RoomId::new("room_1"),
         actor: Actor::Tenant,
         range: HistoryRange::After(Seq(0)),
-        bounds: PageBounds {
-            messages: 100,
-            size_bytes: 1 << 20,
-        },
+        bounds: PageBounds { messages: 100, size_bytes: 1 << 20 },
     }
 }
 

@@ -1,0 +1,336 @@
+//! The bodies of answers, to the letter of the protocol (sections 3 to 5 and 9).
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::api::answer::{Health, Success, TenantCreated};
+use crate::api::error::ApiError;
+use crate::id::{MessageId, RoomId, Seq, TenantId, UserId};
+use crate::metrics::MetricsSnapshot;
+use crate::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
+use crate::time::Micros;
+use crate::ws::Stamp;
+
+/// The status and the body of what was asked for.
+pub(super) fn success(success: &Success) -> (u16, Bytes) {
+    match success {
+        Success::Health(health) => (if health.db_writable { 200 } else { 503 }, json(&HealthBody::of(health))),
+        Success::Alive | Success::Ready => (200, json(&StatusBody { status: "ok" })),
+        Success::Metrics(snapshot) => (200, json(&MetricsBody::of(snapshot))),
+        Success::TenantCreated(tenant) => (201, json(&TenantCreatedBody::of(tenant))),
+        Success::Rooms { rooms, has_more } => (200, json(&RoomsBody::of(rooms, *has_more))),
+        Success::RoomCreated(room) => (201, json(&RoomBody::of(room, None))),
+        Success::Room(room) => (200, json(&RoomBody::of(room, None))),
+        Success::Members(page) => (200, json(&MembersBody::of(&page.members, page.has_more))),
+        Success::Message(message) => (200, json(&MessageBody::of(message))),
+        Success::Messages(page) => (
+            200,
+            json(&MessagesBody {
+                messages: page.messages.iter().map(MessageBody::of).collect(),
+                has_more: page.has_more,
+            }),
+        ),
+        Success::Acknowledged { room_id, last_ack } => {
+            (200, json(&AcknowledgedBody { success: true, room_id, last_ack: *last_ack }))
+        }
+        Success::Token(token) => (200, json(&TokenBody { token: token.reveal(), expires_in: TOKEN_LIFETIME_SECS })),
+    }
+}
+
+/// The envelope of an error.
+pub(super) fn failure(error: &ApiError) -> Bytes {
+    json(&FailureBody {
+        success: false,
+        error: FailureDetail { code: error.code.as_str(), message: &error.message, field: error.field.as_deref() },
+    })
+}
+
+/// How long a WebSocket token may wait for its handshake.
+const TOKEN_LIFETIME_SECS: u64 = 60;
+
+fn json(body: &impl Serialize) -> Bytes {
+    let mut bytes = Vec::with_capacity(256);
+    // Writing structs with string keys into memory cannot fail; an empty object is what a client can best survive.
+    if serde_json::to_writer(&mut bytes, body).is_err() {
+        bytes = b"{}".to_vec();
+    }
+    Bytes::from(bytes)
+}
+
+#[derive(Serialize)]
+struct FailureBody<'a> {
+    success: bool,
+    error: FailureDetail<'a>,
+}
+
+#[derive(Serialize)]
+struct FailureDetail<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct StatusBody {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct HealthBody {
+    status: &'static str,
+    service: &'static str,
+    version: &'static str,
+    uptime: String,
+    db_writable: bool,
+}
+
+impl HealthBody {
+    fn of(health: &Health) -> Self {
+        Self {
+            status: if health.db_writable { "ok" } else { "error" },
+            service: "chatapi",
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: go_duration(health.uptime),
+            db_writable: health.db_writable,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct MetricsBody {
+    active_connections: u64,
+    messages_sent: u64,
+    dropped_broadcasts: u64,
+    uptime_seconds: u64,
+    requests_answered: u64,
+    pending_store_operations: u64,
+    late_store_replies: u64,
+}
+
+impl MetricsBody {
+    fn of(snapshot: &MetricsSnapshot) -> Self {
+        let MetricsSnapshot {
+            active_connections,
+            messages_sent,
+            dropped_broadcasts,
+            requests_answered,
+            pending_store_operations,
+            late_store_replies,
+            uptime,
+        } = *snapshot;
+        Self {
+            active_connections,
+            messages_sent,
+            dropped_broadcasts,
+            uptime_seconds: whole_secs(uptime),
+            requests_answered,
+            pending_store_operations,
+            late_store_replies,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TenantCreatedBody<'a> {
+    tenant_id: &'a TenantId,
+    name: &'a str,
+    api_key: &'a str,
+    config: ConfigBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<&'a str>,
+    created_at: Stamp,
+}
+
+impl<'a> TenantCreatedBody<'a> {
+    fn of(tenant: &'a TenantCreated) -> Self {
+        Self {
+            tenant_id: &tenant.tenant_id,
+            name: &tenant.name,
+            api_key: tenant.api_key.reveal(),
+            config: ConfigBody::of(&tenant.config),
+            webhook_secret: tenant.webhook_secret.as_ref().map(|secret| secret.reveal()),
+            created_at: Stamp(tenant.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ConfigBody<'a> {
+    webhook_url: Option<&'a str>,
+    rate_limit: Option<u32>,
+    max_message_size: Option<u32>,
+    retry_limit: Option<u32>,
+    durable_notifications: Option<bool>,
+}
+
+impl<'a> ConfigBody<'a> {
+    fn of(config: &'a TenantConfig) -> Self {
+        let TenantConfig { webhook_url, rate_limit, max_message_size, retry_limit, durable_notifications } = config;
+        Self {
+            webhook_url: webhook_url.as_deref(),
+            rate_limit: *rate_limit,
+            max_message_size: *max_message_size,
+            retry_limit: *retry_limit,
+            durable_notifications: *durable_notifications,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RoomBody<'a> {
+    room_id: &'a RoomId,
+    r#type: RoomType,
+    unique_key: Option<&'a str>,
+    name: Option<&'a str>,
+    metadata: Option<&'a str>,
+    last_seq: Seq,
+    created_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_ack: Option<Seq>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_count: Option<u32>,
+}
+
+impl<'a> RoomBody<'a> {
+    fn of(room: &'a Room, position: Option<ReadPosition>) -> Self {
+        Self {
+            room_id: &room.room_id,
+            r#type: room.kind,
+            unique_key: room.unique_key.as_deref(),
+            name: room.name.as_deref(),
+            metadata: room.metadata.as_deref(),
+            last_seq: room.last_seq,
+            created_at: Stamp(room.created_at),
+            last_ack: position.map(|position| position.last_ack),
+            unread_count: position.map(|position| position.unread_count),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct RoomsBody<'a> {
+    rooms: Vec<RoomBody<'a>>,
+    next: Option<&'a RoomId>,
+}
+
+impl<'a> RoomsBody<'a> {
+    fn of(rooms: &'a [ListedRoom], has_more: bool) -> Self {
+        Self {
+            rooms: rooms.iter().map(|listed| RoomBody::of(&listed.room, listed.position)).collect(),
+            next: rooms.last().filter(|_| has_more).map(|listed| &listed.room.room_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct MembersBody<'a> {
+    members: Vec<MemberBody<'a>>,
+    next: Option<&'a UserId>,
+}
+
+impl<'a> MembersBody<'a> {
+    fn of(members: &'a [Member], has_more: bool) -> Self {
+        Self {
+            members: members.iter().map(MemberBody::of).collect(),
+            next: members.last().filter(|_| has_more).map(|member| &member.user_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct MemberBody<'a> {
+    user_id: &'a UserId,
+    role: Role,
+    joined_at: Stamp,
+}
+
+impl<'a> MemberBody<'a> {
+    fn of(member: &'a Member) -> Self {
+        Self { user_id: &member.user_id, role: member.role, joined_at: Stamp(member.joined_at) }
+    }
+}
+
+#[derive(Serialize)]
+struct MessagesBody<'a> {
+    messages: Vec<MessageBody<'a>>,
+    has_more: bool,
+}
+
+#[derive(Serialize)]
+struct MessageBody<'a> {
+    message_id: &'a MessageId,
+    room_id: &'a RoomId,
+    sender_id: &'a UserId,
+    seq: Seq,
+    content: &'a str,
+    meta: Option<&'a str>,
+    created_at: Stamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    edited_at: Option<Stamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Stamp>,
+}
+
+impl<'a> MessageBody<'a> {
+    fn of(message: &'a Message) -> Self {
+        Self {
+            message_id: &message.message_id,
+            room_id: &message.room_id,
+            sender_id: &message.sender_id,
+            seq: message.seq,
+            content: &message.content,
+            meta: message.meta.as_deref(),
+            created_at: Stamp(message.created_at),
+            edited_at: message.edited_at.map(Stamp),
+            deleted_at: message.deleted_at.map(Stamp),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct AcknowledgedBody<'a> {
+    success: bool,
+    room_id: &'a RoomId,
+    last_ack: Seq,
+}
+
+#[derive(Serialize)]
+struct TokenBody<'a> {
+    token: &'a str,
+    expires_in: u64,
+}
+
+fn whole_secs(span: Micros) -> u64 {
+    span.0 / 1_000_000
+}
+
+/// A span in whole seconds as Go prints it: `2h30m45s`, `1m0s`, `0s`.
+fn go_duration(span: Micros) -> String {
+    let secs = whole_secs(span);
+    match (secs / 3_600, secs / 60 % 60, secs % 60) {
+        (0, 0, secs) => format!("{secs}s"),
+        (0, minutes, secs) => format!("{minutes}m{secs}s"),
+        (hours, minutes, secs) => format!("{hours}h{minutes}m{secs}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_uptime_prints_as_go_prints_durations() {
+        for (secs, text) in [
+            (0, "0s"),
+            (45, "45s"),
+            (60, "1m0s"),
+            (3_599, "59m59s"),
+            (3_600, "1h0m0s"),
+            (9_045, "2h30m45s"),
+            (360_000, "100h0m0s"),
+        ] {
+            assert_eq!(go_duration(Micros(secs * 1_000_000 + 999_999)), text);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+use super::*;
+use crate::api::answer::{Health, Success, TenantCreated};
+use crate::id::{MessageId, RoomId, Seq, TenantId, UserId};
+use crate::metrics::MetricsSnapshot;
+use crate::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
+use crate::secret::Secret;
+use crate::store::{MemberPage, MessagePage};
+use crate::time::{Micros, UnixMillis};
+
+struct Sevens;
+
+impl Entropy for Sevens {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+}
+
+fn meta() -> ResponseMeta {
+    ResponseMeta { request_id: "r-1".to_owned(), is_head: false }
+}
+
+fn answered(result: Result<Success, ApiError>) -> HttpResponse {
+    let rate_limit = None;
+    encode(&meta(), &Answer { rate_limit, result })
+}
+
+fn text(response: &HttpResponse) -> &str {
+    std::str::from_utf8(&response.body).unwrap()
+}
+
+fn header<'a>(response: &'a HttpResponse, name: &str) -> Option<&'a str> {
+    let mut values = response.headers.iter().filter(|(known, _)| *known == name);
+    let value = values.next().map(|(_, value)| value.as_str());
+    assert_eq!(values.next(), None, "{name} stands twice");
+    value
+}
+
+fn room(id: &str) -> Room {
+    Room {
+        room_id: RoomId::new(id),
+        kind: RoomType::Group,
+        unique_key: None,
+        name: None,
+        metadata: None,
+        last_seq: Seq(4),
+        created_at: UnixMillis(0),
+    }
+}
+
+fn message() -> Message {
+    Message {
+        message_id: MessageId::new("msg_1"),
+        room_id: RoomId::new("room_1"),
+        sender_id: UserId::new("alice"),
+        seq: Seq(7),
+        content: "Hello \u{0}\"é".to_owned(),
+        meta: None,
+        created_at: UnixMillis(1_765_627_800_123),
+        edited_at: None,
+        deleted_at: None,
+    }
+}
+
+fn member(id: &str, role: Role) -> Member {
+    Member { user_id: UserId::new(id), role, joined_at: UnixMillis(1) }
+}
+
+#[test]
+fn every_success_has_the_status_and_the_body_of_the_protocol() {
+    let dm = Room {
+        kind: RoomType::Dm,
+        unique_key: Some("dm:a:b".to_owned()),
+        name: Some("n".to_owned()),
+        metadata: Some("{ }".to_owned()),
+        ..room("room_2")
+    };
+    let touched = Message {
+        meta: Some("[]".to_owned()),
+        edited_at: Some(UnixMillis(1)),
+        deleted_at: Some(UnixMillis(2)),
+        ..message()
+    };
+    let room_1 = r#"{"room_id":"room_1","type":"group","unique_key":null,"name":null,"metadata":null,"last_seq":4,"created_at":"1970-01-01T00:00:00.000Z"}"#;
+    let room_2 = r#"{"room_id":"room_2","type":"dm","unique_key":"dm:a:b","name":"n","metadata":"{ }","last_seq":4,"created_at":"1970-01-01T00:00:00.000Z"}"#;
+    let plain = r#"{"message_id":"msg_1","room_id":"room_1","sender_id":"alice","seq":7,"content":"Hello \u0000\"é","meta":null,"created_at":"2025-12-13T12:10:00.123Z"}"#;
+    let full = r#"{"message_id":"msg_1","room_id":"room_1","sender_id":"alice","seq":7,"content":"Hello \u0000\"é","meta":"[]","created_at":"2025-12-13T12:10:00.123Z","edited_at":"1970-01-01T00:00:00.001Z","deleted_at":"1970-01-01T00:00:00.002Z"}"#;
+    for (success, status, body) in [
+        (Success::Alive, 200, r#"{"status":"ok"}"#.to_owned()),
+        (Success::Ready, 200, r#"{"status":"ok"}"#.to_owned()),
+        (Success::RoomCreated(Box::new(room("room_1"))), 201, room_1.to_owned()),
+        (Success::Room(Box::new(dm)), 200, room_2.to_owned()),
+        (Success::Message(Box::new(message())), 200, plain.to_owned()),
+        (Success::Message(Box::new(touched.clone())), 200, full.to_owned()),
+        (
+            Success::Messages(MessagePage { messages: vec![message(), touched], has_more: true }),
+            200,
+            format!(r#"{{"messages":[{plain},{full}],"has_more":true}}"#),
+        ),
+        (
+            Success::Messages(MessagePage { messages: vec![], has_more: false }),
+            200,
+            r#"{"messages":[],"has_more":false}"#.to_owned(),
+        ),
+        (
+            Success::Acknowledged { room_id: RoomId::new("room_1"), last_ack: Seq(3) },
+            200,
+            r#"{"success":true,"room_id":"room_1","last_ack":3}"#.to_owned(),
+        ),
+        (Success::Token(Secret::new("wst_x".to_owned())), 200, r#"{"token":"wst_x","expires_in":60}"#.to_owned()),
+    ] {
+        let response = answered(Ok(success));
+        assert_eq!((response.status, text(&response)), (status, body.as_str()));
+        assert_eq!(header(&response, "Content-Type"), Some("application/json"));
+        assert_eq!(header(&response, "X-Request-Id"), Some("r-1"));
+        assert_eq!(header(&response, "RateLimit-Limit"), None);
+        assert!(!response.close && !response.is_head);
+    }
+}
+
+#[test]
+fn a_page_ends_with_its_last_id_as_next_only_where_more_follow() {
+    let positioned =
+        ListedRoom { room: room("room_1"), position: Some(ReadPosition { last_ack: Seq(1), unread_count: 3 }) };
+    let unpositioned = ListedRoom { room: room("room_0"), position: None };
+    let rooms = |rooms: Vec<ListedRoom>, has_more| {
+        let response = answered(Ok(Success::Rooms { rooms, has_more }));
+        text(&response).to_owned()
+    };
+    let body = rooms(vec![positioned.clone(), unpositioned], true);
+    assert!(body.contains(r#""created_at":"1970-01-01T00:00:00.000Z","last_ack":1,"unread_count":3},{"#), "{body}");
+    assert!(body.ends_with(r#""created_at":"1970-01-01T00:00:00.000Z"}],"next":"room_0"}"#), "{body}");
+    assert!(rooms(vec![positioned], false).ends_with(r#"],"next":null}"#));
+    assert_eq!(rooms(vec![], false), r#"{"rooms":[],"next":null}"#);
+
+    let members = |has_more| {
+        let members = vec![member("alice", Role::Admin), member("bob", Role::Member)];
+        let response = answered(Ok(Success::Members(MemberPage { members, has_more })));
+        text(&response).to_owned()
+    };
+    let pair = r#"{"members":[{"user_id":"alice","role":"admin","joined_at":"1970-01-01T00:00:00.001Z"},{"user_id":"bob","role":"member","joined_at":"1970-01-01T00:00:00.001Z"}]"#;
+    assert_eq!(members(true), format!(r#"{pair},"next":"bob"}}"#));
+    assert_eq!(members(false), format!(r#"{pair},"next":null}}"#));
+}
+
+#[test]
+fn a_new_tenant_shows_its_secrets_and_every_setting() {
+    let tenant = |webhook: Option<(&str, &str)>| {
+        let response = answered(Ok(Success::TenantCreated(Box::new(TenantCreated {
+            tenant_id: TenantId::new("tenant_1"),
+            name: "acme".to_owned(),
+            api_key: Secret::new("sk_x".to_owned()),
+            config: TenantConfig {
+                webhook_url: webhook.map(|(url, _)| url.to_owned()),
+                rate_limit: Some(100),
+                max_message_size: Some(4_096),
+                retry_limit: Some(5),
+                durable_notifications: Some(true),
+            },
+            webhook_secret: webhook.map(|(_, secret)| Secret::new(secret.to_owned())),
+            created_at: UnixMillis(0),
+        }))));
+        assert_eq!(response.status, 201);
+        text(&response).to_owned()
+    };
+    assert_eq!(
+        tenant(None),
+        r#"{"tenant_id":"tenant_1","name":"acme","api_key":"sk_x","config":{"webhook_url":null,"rate_limit":100,"max_message_size":4096,"retry_limit":5,"durable_notifications":true},"created_at":"1970-01-01T00:00:00.000Z"}"#
+    );
+    let with_hook = tenant(Some(("http://h", "whsec_x")));
+    assert!(with_hook.contains(r#""config":{"webhook_url":"http://h","rate_limit":100"#), "{with_hook}");
+    assert!(with_hook.contains(r#"true},"webhook_secret":"whsec_x","#), "{with_hook}");
+}
+
+#[test]
+fn health_is_200_or_503_by_the_last_write() {
+    for (db_writable, status, word) in [(true, 200, "ok"), (false, 503, "error")] {
+        let uptime = Micros::from_secs(9_045);
+        let response = answered(Ok(Success::Health(Health { db_writable, uptime })));
+        let version = env!("CARGO_PKG_VERSION");
+        let body = format!(
+            r#"{{"status":"{word}","service":"chatapi","version":"{version}","uptime":"2h30m45s","db_writable":{db_writable}}}"#
+        );
+        assert_eq!((response.status, text(&response)), (status, body.as_str()));
+    }
+}
+
+#[test]
+fn metrics_tell_every_counter() {
+    let snapshot = MetricsSnapshot {
+        active_connections: 1,
+        messages_sent: 2,
+        dropped_broadcasts: 3,
+        requests_answered: 4,
+        pending_store_operations: 5,
+        late_store_replies: 6,
+        uptime: Micros(7_999_999),
+    };
+    let response = answered(Ok(Success::Metrics(Box::new(snapshot))));
+    assert_eq!(
+        text(&response),
+        r#"{"active_connections":1,"messages_sent":2,"dropped_broadcasts":3,"uptime_seconds":7,"requests_answered":4,"pending_store_operations":5,"late_store_replies":6}"#
+    );
+}
+
+#[test]
+fn an_error_stands_in_the_envelope_with_its_field_if_it_has_one() {
+    let blamed = answered(Err(ApiError::invalid("type", "no \"type\"")));
+    assert_eq!(
+        (blamed.status, text(&blamed)),
+        (400, r#"{"success":false,"error":{"code":"VALIDATION_ERROR","message":"no \"type\"","field":"type"}}"#)
+    );
+    let plain = answered(Err(ApiError::no_room()));
+    assert_eq!(
+        (plain.status, text(&plain)),
+        (404, r#"{"success":false,"error":{"code":"NOT_FOUND","message":"there is no such room"}}"#)
+    );
+    assert_eq!(header(&plain, "Content-Type"), Some("application/json"));
+    assert_eq!(header(&plain, "X-Request-Id"), Some("r-1"));
+    assert_eq!(header(&plain, "Retry-After"), None);
+}
+
+#[test]
+fn retry_after_is_in_whole_seconds_rounded_up_and_at_least_1() {
+    for (millis, header_value) in [(0, "1"), (1, "1"), (1_000, "1"), (1_001, "2"), (60_000, "60")] {
+        let response = answered(Err(ApiError::rate_limited(millis)));
+        assert_eq!(response.status, 429);
+        assert_eq!(header(&response, "Retry-After"), Some(header_value), "{millis}");
+    }
+    let silent = answered(Err(ApiError::new(ErrorCode::Unavailable, "later")));
+    assert_eq!(header(&silent, "Retry-After"), Some("1"));
+}
+
+#[test]
+fn an_answer_to_a_valid_key_tells_its_bucket_errors_included() {
+    let status = RateLimitStatus { limit: 100, remaining: 99, reset_secs: 1 };
+    for result in [Ok(Success::Alive), Err(ApiError::not_member())] {
+        let rate_limit = Some(status);
+        let response = encode(&meta(), &Answer { rate_limit, result });
+        let told = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"].map(|name| header(&response, name));
+        assert_eq!(told, [Some("100"), Some("99"), Some("1")]);
+    }
+}
+
+#[test]
+fn a_head_s_answer_keeps_its_body_to_be_counted() {
+    let is_head = ResponseMeta { is_head: true, ..meta() };
+    let answer = Answer { rate_limit: None, result: Ok(Success::Alive) };
+    let response = encode(&is_head, &answer);
+    assert!(response.is_head && response.body == encode(&meta(), &answer).body);
+}
+
+#[test]
+fn what_was_no_proper_request_ends_the_connection() {
+    for (rejection, status, code) in [
+        (Rejection::Malformed("two lengths"), 400, "VALIDATION_ERROR"),
+        (Rejection::Timeout, 408, "REQUEST_TIMEOUT"),
+        (Rejection::HeadTooLarge, 431, "HEADERS_TOO_LARGE"),
+        (Rejection::UnknownMethod, 501, "NOT_IMPLEMENTED"),
+        (Rejection::UnsupportedVersion, 505, "HTTP_VERSION_NOT_SUPPORTED"),
+        (Rejection::Overloaded, 503, "UNAVAILABLE"),
+    ] {
+        let response = reject(rejection, &mut Sevens);
+        assert_eq!(response.status, status);
+        let start = format!(r#"{{"success":false,"error":{{"code":"{code}","message":""#);
+        assert!(text(&response).starts_with(&start), "{}", text(&response));
+        assert!(response.close && !response.is_head);
+        let id = header(&response, "X-Request-Id").unwrap();
+        assert!(id.starts_with("req_") && id.len() >= 20, "{id}");
+        assert_eq!(header(&response, "Retry-After").is_some(), status == 503);
+    }
+}

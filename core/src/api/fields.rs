@@ -1,0 +1,66 @@
+//! Fields that bodies of requests and client frames have in common, read by one mechanism.
+
+use super::call::SendMessage;
+use super::error::ApiError;
+use crate::id::{RoomId, Seq};
+use crate::json::{self, Object};
+
+/// Longest `metadata` of a room and `meta` of a message, in bytes.
+pub(crate) const JSON_TEXT_MAX_BYTES: usize = 16 * 1024;
+/// Longest idempotency key and request id, in bytes.
+pub(crate) const KEY_MAX_BYTES: usize = 128;
+
+/// What is sent, out of `content` and `meta`.
+pub(crate) fn message(
+    fields: &mut Object<'_>,
+    room_id: RoomId,
+    idempotency_key: Option<String>,
+) -> Result<SendMessage, ApiError> {
+    let content = fields.required("content", Object::string)?.into_owned();
+    if content.is_empty() {
+        return Err(fields.invalid("content", "must not be empty"));
+    }
+    Ok(SendMessage { room_id, content, meta: json_text(fields, "meta")?, idempotency_key })
+}
+
+/// `room_id`, whatever it names.
+pub(crate) fn room_id(fields: &mut Object<'_>) -> Result<RoomId, ApiError> {
+    let id = fields.required("room_id", Object::string)?;
+    Ok(RoomId::new(&id))
+}
+
+/// The number of a message: an integer from 0 up.
+pub(crate) fn seq(fields: &mut Object<'_>, key: &'static str) -> Result<Seq, ApiError> {
+    let number = fields.required(key, Object::integer)?;
+    u64::try_from(number).map(Seq).map_err(|_| fields.invalid(key, "must not be negative"))
+}
+
+/// JSON text in a string, kept byte for byte; `""` is absent.
+pub(crate) fn json_text(fields: &mut Object<'_>, key: &'static str) -> Result<Option<String>, ApiError> {
+    let text = match fields.string(key)? {
+        Some(text) if !text.is_empty() => text,
+        Some(_) | None => return Ok(None),
+    };
+    if text.len() > JSON_TEXT_MAX_BYTES {
+        let message = format!("{key} may hold {JSON_TEXT_MAX_BYTES} bytes at most");
+        return Err(ApiError::too_large(fields.field(key), message));
+    }
+    if !json::is_json_text(&text) {
+        return Err(fields.invalid(key, "must be a string that holds JSON text, like \"{\\\"a\\\":1}\""));
+    }
+    Ok(Some(text.into_owned()))
+}
+
+/// An idempotency key, given under the name `field`.
+pub(crate) fn idempotency_key(raw: &[u8], field: &'static str) -> Result<String, ApiError> {
+    visible_ascii(raw).map(str::to_owned).ok_or_else(|| {
+        let message = format!("{field} must be 1 to {KEY_MAX_BYTES} visible ASCII characters");
+        ApiError::invalid(field, message)
+    })
+}
+
+/// The text of a key that is 1 to [`KEY_MAX_BYTES`] visible ASCII characters.
+pub(crate) fn visible_ascii(raw: &[u8]) -> Option<&str> {
+    let fits = (1..=KEY_MAX_BYTES).contains(&raw.len()) && raw.iter().all(u8::is_ascii_graphic);
+    std::str::from_utf8(raw).ok().filter(|_| fits)
+}

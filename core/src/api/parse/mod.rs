@@ -1,0 +1,204 @@
+//! From the pieces of an HTTP request to a typed call: routes, queries, bodies.
+
+mod handshake;
+mod headers;
+mod query;
+mod rooms;
+mod router;
+mod tenants;
+#[cfg(test)]
+mod tests;
+
+use super::call::{ApiRequest, Call};
+use super::encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, ResponseMeta, refuse, tell_methods};
+use super::error::{ApiError, ErrorCode};
+use super::fields;
+use crate::id::{RoomId, UserId};
+use crate::json::{self, Object};
+use crate::secret::{Entropy, Secret};
+use crate::ws::HandshakeRequest;
+use headers::{Headers, Single};
+use query::Query;
+use router::{Endpoint, Route};
+
+pub(super) use headers::draw_request_id;
+
+/// An HTTP request as the driver's reader framed it.
+#[derive(Debug, Clone, Copy)]
+pub struct RequestParts<'a> {
+    /// As it stood on the wire: `GET`.
+    pub method: &'a str,
+    /// Origin form, as it stood on the wire: `/rooms?limit=2`.
+    pub target: &'a str,
+    /// In order; names in lower case, values raw.
+    pub headers: &'a [(&'a str, &'a [u8])],
+    /// The body.
+    pub body: Body<'a>,
+}
+
+/// The body of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body<'a> {
+    /// All of it; empty where there is none.
+    Complete(&'a [u8]),
+    /// Larger than [`crate::api::REQUEST_BODY_MAX_BYTES`], and not read.
+    TooLarge,
+}
+
+/// What the driver lends to the parser: randomness for fresh secrets, and comparisons in constant time.
+pub trait ParseHost: Entropy {
+    /// Whether `given` is the master key.
+    fn is_master_key(&self, given: &[u8]) -> bool;
+    /// Whether `given` is `METRICS_TOKEN`; false where none is set.
+    fn is_metrics_token(&self, given: &[u8]) -> bool;
+}
+
+/// What is to be done with a request.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// The answer depends on nothing but the request: no such path, another method, `OPTIONS`, a `GET /ws` that is no handshake.
+    Answer(HttpResponse),
+    /// For [`crate::Input::Request`].
+    Call(Box<ApiRequest>),
+    /// For [`crate::Input::Handshake`].
+    Handshake(Upgrade),
+}
+
+/// A proper WebSocket handshake (RFC 6455, section 4.2.1).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Upgrade {
+    /// What the core decides on.
+    pub request: Box<HandshakeRequest>,
+    /// The client's `Sec-WebSocket-Key`, from which the driver derives the accept key.
+    pub key: String,
+}
+
+/// Parses a request. The [`ResponseMeta`] goes with it to [`super::encode`].
+pub fn parse_request(parts: &RequestParts<'_>, host: &mut dyn ParseHost) -> (ResponseMeta, Action) {
+    let headers = Headers::read(parts.headers);
+    let meta = ResponseMeta { request_id: headers.request_id(host), is_head: parts.method == "HEAD" };
+    let action = action(parts, &headers, &meta, host);
+    (meta, action)
+}
+
+/// Most rooms of a page, which is also the default.
+const ROOMS_PAGE_MAX: u32 = 1_000;
+/// Most members of a page, which is also the default.
+const MEMBERS_PAGE_MAX: u32 = 10_000;
+/// Most messages of a page.
+const MESSAGES_PAGE_MAX: u32 = 100;
+const MESSAGES_PAGE_DEFAULT: u32 = 50;
+
+fn action(parts: &RequestParts<'_>, headers: &Headers<'_>, meta: &ResponseMeta, host: &mut dyn ParseHost) -> Action {
+    let (path, query) = parts.target.split_once('?').unwrap_or((parts.target, ""));
+    let query = Query(query);
+    let Some(resource) = router::find(path) else {
+        let error = ApiError::new(ErrorCode::NotFound, "there is nothing at this path");
+        return Action::Answer(refuse(meta, &error, &[]));
+    };
+    let allow = resource.allow();
+    if parts.method == "OPTIONS" {
+        return Action::Answer(tell_methods(meta, allow));
+    }
+    match resource.endpoint(parts.method) {
+        None => {
+            let error = ApiError::new(ErrorCode::MethodNotAllowed, format!("this path takes {allow}"));
+            Action::Answer(refuse(meta, &error, &[("Allow", allow)]))
+        }
+        Some(Endpoint::Handshake) => match handshake::read(parts.method, headers, query, parts.body) {
+            Ok(upgrade) => Action::Handshake(upgrade),
+            Err((error, told)) => Action::Answer(refuse(meta, &error, &told)),
+        },
+        Some(Endpoint::Api(route)) => {
+            let access = route.access();
+            let credentials = headers.credentials(host);
+            let call = headers.check_repeats(access).and_then(|()| call(route, query, headers, parts.body, host));
+            Action::Call(Box::new(ApiRequest { access, credentials, call }))
+        }
+    }
+}
+
+fn call(
+    route: Route,
+    query: Query<'_>,
+    headers: &Headers<'_>,
+    body: Body<'_>,
+    entropy: &mut dyn Entropy,
+) -> Result<Call, ApiError> {
+    let bytes = match body {
+        Body::Complete(bytes) => bytes,
+        Body::TooLarge => return Err(too_large()),
+    };
+    Ok(match route {
+        Route::Health => Call::Health,
+        Route::Livez => Call::Livez,
+        Route::Readyz => Call::Readyz,
+        Route::Metrics => Call::Metrics,
+        Route::CreateTenant => Call::CreateTenant(Box::new(tenants::create(object(bytes)?, entropy)?)),
+        Route::ListRooms => Call::ListRooms {
+            after: after(query, |id| Some(RoomId::new(id)))?,
+            limit: query.limit(ROOMS_PAGE_MAX, ROOMS_PAGE_MAX)?,
+        },
+        Route::CreateRoom => Call::CreateRoom(Box::new(rooms::create(object(bytes)?)?)),
+        Route::ReadRoom(room_id) => Call::ReadRoom { room_id },
+        Route::ListMembers(room_id) => Call::ListMembers {
+            room_id,
+            after: after(query, |id| UserId::parse(id.as_bytes()))?,
+            limit: query.limit(MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX)?,
+        },
+        Route::SendMessage(room_id) => {
+            let key = idempotency_key(headers)?;
+            Call::SendMessage(Box::new(fields::message(&mut object(bytes)?, room_id, key)?))
+        }
+        Route::ReadMessages(room_id) => Call::ReadMessages {
+            room_id,
+            range: query.range()?,
+            limit: query.limit(MESSAGES_PAGE_DEFAULT, MESSAGES_PAGE_MAX)?,
+        },
+        Route::Acknowledge => {
+            let mut body = object(bytes)?;
+            Call::Acknowledge { room_id: fields::room_id(&mut body)?, seq: fields::seq(&mut body, "seq")? }
+        }
+        Route::IssueToken => {
+            if !bytes.is_empty() {
+                json::parse(bytes)?;
+            }
+            Call::IssueToken { token: Secret::token(entropy) }
+        }
+    })
+}
+
+/// The body of a route that needs one.
+fn object(body: &[u8]) -> Result<Object<'_>, ApiError> {
+    if body.is_empty() {
+        return Err(ApiError::new(ErrorCode::Validation, "the body is empty: send a JSON object"));
+    }
+    json::parse_object(body)
+}
+
+/// `after`, the `next` of an earlier page.
+fn after<Id>(query: Query<'_>, read: impl FnOnce(&str) -> Option<Id>) -> Result<Option<Id>, ApiError> {
+    query
+        .get("after")?
+        .map(|id| {
+            Some(&*id).filter(|id| !id.is_empty()).and_then(read).ok_or_else(|| {
+                query::invalid("after", "must be the `next` of an earlier page; leave it out for the first")
+            })
+        })
+        .transpose()
+}
+
+fn idempotency_key(headers: &Headers<'_>) -> Result<Option<String>, ApiError> {
+    const NAME: &str = "Idempotency-Key";
+    match headers.idempotency_key {
+        Single::Absent => Ok(None),
+        Single::Once(raw) => fields::idempotency_key(raw, NAME).map(Some),
+        repeated @ Single::Repeated => repeated.refuse_repeats(NAME).map(|()| None),
+    }
+}
+
+/// 413 of a whole body.
+fn too_large() -> ApiError {
+    let message = format!("the body may hold {REQUEST_BODY_MAX_BYTES} bytes at most");
+    ApiError::new(ErrorCode::PayloadTooLarge, message)
+}
