@@ -43,9 +43,7 @@ fn read_env_file() -> BTreeMap<String, String> {
     let Ok(pairs) = dotenvy::from_path_iter(".env") else {
         return BTreeMap::new();
     };
-    pairs
-        .filter_map(|pair| pair.inspect_err(|error| eprintln!("chatapi: .env: {}", line_error(error))).ok())
-        .collect()
+    pairs.filter_map(|pair| pair.inspect_err(|error| eprintln!("chatapi: .env: {}", line_error(error))).ok()).collect()
 }
 
 /// Says where the file is wrong without repeating what stands there.

@@ -17,10 +17,7 @@ impl Clock {
     pub(crate) fn now(&self) -> Now {
         let mono = u64::try_from(self.origin.elapsed().as_micros()).unwrap_or(u64::MAX);
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Now {
-            mono: MonoMicros(mono),
-            wall: UnixMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)),
-        }
+        Now { mono: MonoMicros(mono), wall: UnixMillis(i64::try_from(wall.as_millis()).unwrap_or(i64::MAX)) }
     }
 
     /// The moment that the core calls `at`.

@@ -55,11 +55,6 @@ impl Deadlines {
         Deadline { id, limit, owner: Arc::clone(self) }
     }
 
-    /// How many connections are registered.
-    pub(crate) fn count(&self) -> usize {
-        lock(&self.all).len()
-    }
-
     /// Wakes those whose time is over, for as long as the process lives.
     pub(crate) async fn watch(&self) {
         loop {

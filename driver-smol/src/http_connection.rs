@@ -16,7 +16,7 @@ use chatapi_core::{ClosedBy, ConnId, Input};
 
 use crate::deadline::{Deadline, Expired};
 use crate::exchange::{Exchange, Reply};
-use crate::http1::{self, Persistence, Phase, Request, RequestReader};
+use crate::http1::{CONTINUE, Persistence, Phase, Request, RequestReader, Version, encode_response};
 use crate::keys::Host;
 use crate::listener::{Permit, Socket};
 use crate::server::Server;
@@ -66,11 +66,10 @@ pub(crate) async fn serve(server: Arc<Server>, socket: Socket, permit: Permit) {
 /// Answers a connection that is one too many.
 pub(crate) async fn turn_away(server: Arc<Server>, socket: Socket, permit: Permit) {
     let deadline = server.deadlines.register();
-    let response = reject(Rejection::Overloaded, &mut Host(&server.keys));
     let connection =
         HttpConnection { reader: RequestReader::new(), exchange: Arc::default(), deadline, socket, server };
     // A peer that does not take its refusal is refused all the same.
-    drop(connection.refuse(&response).await);
+    drop(connection.refuse(Rejection::Overloaded).await);
     drop(permit);
 }
 
@@ -100,8 +99,7 @@ impl HttpConnection {
             let request = match self.read_request().await? {
                 Incoming::Request(request) => request,
                 Incoming::Rejected(rejection) => {
-                    let response = reject(rejection, &mut Host(&self.server.keys));
-                    self.refuse(&response).await?;
+                    self.refuse(rejection).await?;
                     return Ok(End::Closed);
                 }
                 Incoming::End => return Ok(End::Closed),
@@ -109,11 +107,10 @@ impl HttpConnection {
             let busy = self.server.hub.busy();
             match self.answer(&request).await {
                 Answered::Response(response) => {
-                    if response.close || request.persistence() == Persistence::Close {
-                        self.refuse(&HttpResponse { close: true, ..response }).await?;
+                    if self.write_response(response, request.persistence()).await? == Persistence::Close {
+                        self.linger().await?;
                         return Ok(End::Closed);
                     }
-                    self.write(&http1::encode(&response, request.version())).await?;
                 }
                 Answered::Upgraded { conn, outbox, head } => {
                     if let Err(error) = self.write(&head).await {
@@ -129,7 +126,7 @@ impl HttpConnection {
     }
 
     async fn answer(&self, request: &Request) -> Answered {
-        let (meta, action) = parse_request(&request.parts(), &mut Host(&self.server.keys));
+        let (meta, action) = request.with_parts(|parts| parse_request(parts, &mut Host(&self.server.keys)));
         let hub = &self.server.hub;
         match action {
             Action::Answer(response) => Answered::Response(response),
@@ -139,6 +136,10 @@ impl HttpConnection {
                 let reply = self.exchange.take().await;
                 drop(forgotten);
                 Answered::Response(self.response(&meta, reply))
+            }
+            Action::Handshake(_) if request.version() != Version::Http1_1 => {
+                let reason = Rejection::Malformed("a WebSocket handshake is HTTP/1.1 (RFC 6455, section 4.1)");
+                Answered::Response(reject(reason, &mut Host(&self.server.keys)))
             }
             Action::Handshake(upgrade) => self.shake_hands(&meta, upgrade).await,
         }
@@ -152,7 +153,7 @@ impl HttpConnection {
         match self.exchange.take().await {
             Reply::Accepted(rate_limit) => {
                 let headers = encode_upgrade(meta, &rate_limit);
-                let head = http1::encode_switching_protocols(&derive_accept_key(upgrade.key.as_bytes()), &headers);
+                let head = switching_protocols(&derive_accept_key(upgrade.key.as_bytes()), &headers);
                 Answered::Upgraded { conn, outbox, head }
             }
             reply @ Reply::Answer(_) => {
@@ -173,7 +174,7 @@ impl HttpConnection {
     async fn read_request(&mut self) -> io::Result<Incoming> {
         let mut phase = None;
         loop {
-            match self.reader.next() {
+            match self.reader.next_request() {
                 Ok(Some(request)) => return Ok(Incoming::Request(request)),
                 Ok(None) => {}
                 Err(rejection) => return Ok(Incoming::Rejected(rejection)),
@@ -182,13 +183,13 @@ impl HttpConnection {
             if phase != Some(now) {
                 phase = Some(now);
                 self.deadline.set(match now {
-                    Phase::Idle => IDLE_TIME,
+                    Phase::Idle | Phase::Ended => IDLE_TIME,
                     Phase::Head => HEAD_TIME,
                     Phase::Body => BODY_TIME,
                 });
             }
             if self.reader.take_continue() {
-                self.write(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
+                self.write(CONTINUE).await?;
                 phase = None;
             }
             let (socket, reader) = (&self.socket, &mut self.reader);
@@ -225,10 +226,23 @@ impl HttpConnection {
         Ok(())
     }
 
-    /// Writes the last answer of a connection. What the peer still sends is read for a moment: a socket that is closed
-    /// with unread bytes in it resets, and the reset can eat the answer.
-    async fn refuse(&self, response: &HttpResponse) -> io::Result<()> {
-        self.write(&http1::encode(response, http_types::Version::Http1_1)).await?;
+    async fn write_response(&self, response: HttpResponse, after: Persistence) -> io::Result<Persistence> {
+        let mut bytes = Vec::new();
+        let after = encode_response(response, after, &mut bytes)?;
+        self.write(&bytes).await?;
+        Ok(after)
+    }
+
+    /// Answers what is no request, and ends the connection.
+    async fn refuse(&self, rejection: Rejection) -> io::Result<()> {
+        let response = reject(rejection, &mut Host(&self.server.keys));
+        self.write_response(response, Persistence::Close).await?;
+        self.linger().await
+    }
+
+    /// What the peer still sends is read for a moment: a socket that is closed with unread bytes in it resets, and the
+    /// reset can eat the last answer.
+    async fn linger(&self) -> io::Result<()> {
         self.socket.get_ref().shutdown(Shutdown::Write)?;
         self.deadline.set(LINGER_TIME);
         let mut left = LINGER_BYTES;
@@ -240,6 +254,18 @@ impl HttpConnection {
         }
         Ok(())
     }
+}
+
+/// The head of a 101 (RFC 6455, section 4.2.2).
+fn switching_protocols(accept_key: &str, headers: &[(&'static str, String)]) -> Vec<u8> {
+    let mut head = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {accept_key}\r\n"
+    );
+    for (name, value) in headers {
+        head.extend([name, ": ", value, "\r\n"]);
+    }
+    head.push_str("\r\n");
+    head.into_bytes()
 }
 
 /// What came over a connection.
@@ -256,7 +282,7 @@ async fn read_into(socket: &Socket, mut take: impl FnMut(&[u8])) -> io::Result<u
             if socket.poll_readable(context)?.is_pending() {
                 return Poll::Pending;
             }
-            let read = READ_BUFFER.with_borrow_mut(|buffer| {
+            let read: io::Result<usize> = READ_BUFFER.with_borrow_mut(|buffer| {
                 let count = socket.get_ref().read(buffer)?;
                 take(buffer.get(..count).unwrap_or_default());
                 Ok(count)

@@ -5,7 +5,7 @@
 //! | [`cli`], [`settings`] | the command line and the configuration |
 //! | `server` | a server's life: open, serve, drain, close |
 //! | `hub` | the core behind its lock, and the hand-over of effects |
-//! | `listener`, `http_connection`, `http1` | sockets, and HTTP on them |
+//! | `listener`, `http_connection`, [`http1`] | sockets, and HTTP on them |
 //! | `websocket` | WebSocket connections |
 //! | `store_link`, `timer`, `deadline`, `clock` | the store's threads, time |
 
@@ -13,7 +13,7 @@ pub mod cli;
 mod clock;
 mod deadline;
 mod exchange;
-mod http1;
+pub mod http1;
 mod http_connection;
 mod hub;
 mod keys;
@@ -23,8 +23,8 @@ mod server;
 pub mod settings;
 mod store_link;
 mod timer;
-mod welcome;
 mod websocket;
+mod welcome;
 
 pub use server::StartError;
 

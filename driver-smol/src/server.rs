@@ -59,11 +59,9 @@ pub enum StartError {
 /// # Errors
 ///
 /// When it does not start; each says what to do.
-pub fn run(settings: Settings, master_key: String) -> Result<(), StartError> {
-    std::fs::create_dir_all(&settings.data_dir).map_err(|error| StartError::DataDir {
-        path: settings.data_dir.display().to_string(),
-        error,
-    })?;
+pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartError> {
+    std::fs::create_dir_all(&settings.data_dir)
+        .map_err(|error| StartError::DataDir { path: settings.data_dir.display().to_string(), error })?;
     let store = Store::open(Options { synchronous: settings.synchronous, ..Options::new(&settings.database) })?;
     let listener = listener::bind(&settings.listen_addrs).map_err(|error| StartError::Listen {
         address: settings.listen_addrs.first().map(ToString::to_string).unwrap_or_default(),
@@ -83,7 +81,7 @@ pub fn run(settings: Settings, master_key: String) -> Result<(), StartError> {
         }),
     )?;
     let readers = Readers::open(&store, Readers::DEFAULT_COUNT)?;
-    hub.start(StoreLink::new(writer, readers, Arc::downgrade(&hub)));
+    hub.start(StoreLink::new(writer, readers, Readers::DEFAULT_COUNT, Arc::downgrade(&hub)));
     let server = Arc::new(Server {
         hub: Arc::clone(&hub),
         keys: Keys::new(master_key, settings.metrics_token),
@@ -134,7 +132,9 @@ async fn drain(server: &Server, mut signals: Signals, drain_timeout: Duration) -
             Timer::after(Duration::from_millis(10)).await;
         }
     };
-    let time_out = async { drop(Timer::at(drained_by).await) };
+    let time_out = async {
+        Timer::at(drained_by).await;
+    };
     let second_signal = async {
         drop(signals.next().await);
         tracing::warn!("a second signal: the process ends at once");
@@ -146,7 +146,7 @@ async fn drain(server: &Server, mut signals: Signals, drain_timeout: Duration) -
 
 /// Commits what is queued and checkpoints; what takes longer than `limit` is left to the next start.
 fn close_store(hub: &Arc<Hub>, limit: Duration) {
-    let (done, wait) = std::sync::mpsc::channel();
+    let (done, wait) = std::sync::mpsc::channel::<()>();
     let hub = Arc::clone(hub);
     let closer = thread::Builder::new().name("closer".to_owned()).spawn(move || {
         if let Some(store) = hub.store() {

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
+use chatapi_core::Input;
 use chatapi_core::OpId;
 use chatapi_core::store::StoreRequest;
-use chatapi_core::Input;
 use chatapi_storage_sqlite::{Readers, Writer};
 
 use crate::hub::{Hub, lock};
@@ -18,6 +18,7 @@ pub(crate) struct StoreLink {
 
 struct ReadQueue {
     readers: Readers,
+    readers_max: usize,
     hub: Weak<Hub>,
     state: Mutex<ReadState>,
 }
@@ -30,8 +31,8 @@ struct ReadState {
 }
 
 impl StoreLink {
-    pub(crate) fn new(writer: Writer, readers: Readers, hub: Weak<Hub>) -> Self {
-        let reads = ReadQueue { readers, hub, state: Mutex::default() };
+    pub(crate) fn new(writer: Writer, readers: Readers, readers_max: usize, hub: Weak<Hub>) -> Self {
+        let reads = ReadQueue { readers, readers_max, hub, state: Mutex::default() };
         Self { writer: Mutex::new(Some(writer)), reads: Arc::new(reads) }
     }
 
@@ -52,7 +53,7 @@ impl StoreLink {
         }
         let mut state = lock(&self.reads.state);
         state.waiting.extend(batch);
-        let wanted = state.waiting.len().min(self.reads.readers.count());
+        let wanted = state.waiting.len().min(self.reads.readers_max);
         while state.busy < wanted {
             state.busy += 1;
             let reads = Arc::clone(&self.reads);

@@ -45,7 +45,9 @@ pub(crate) async fn run(hub: Arc<Hub>) {
         }
         let go_off = async {
             match at {
-                Some(at) => drop(Timer::at(at).await),
+                Some(at) => {
+                    Timer::at(at).await;
+                }
                 None => futures_lite::future::pending().await,
             }
         };

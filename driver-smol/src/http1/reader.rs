@@ -1,0 +1,300 @@
+//! The strict request reader: bytes in, requests or a refusal out.
+
+use std::mem;
+
+use chatapi_core::api::{REQUEST_BODY_MAX_BYTES, Rejection};
+
+use super::chunked::{Chunked, Decoded};
+use super::head::{FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, parse_fields, parse_request_line};
+use super::lines::{LineError, Lines};
+use super::request::{Request, RequestLine};
+
+/// What is written when [`RequestReader::take_continue`] says so.
+pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+/// Empty lines that are skipped before a request line (RFC 9112, section 2.2).
+const BLANK_LINES_MAX: u8 = 2;
+
+/// Frames the requests of one connection.
+///
+/// After each [`push`](Self::push), [`next_request`](Self::next_request) is called until it gives `None`; while a
+/// request is answered nothing is pushed. Then no more is buffered than a head, a body within the limit and one push.
+/// The result depends on the bytes alone, never on how they were cut into packets.
+///
+/// Between requests it holds no buffer.
+#[derive(Debug, Default)]
+pub struct RequestReader {
+    state: State,
+}
+
+/// Where a connection is, for its deadlines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Between requests; nothing is buffered.
+    Idle,
+    /// A head has begun.
+    Head,
+    /// A head is complete, its body is not.
+    Body,
+    /// No request follows: one was refused, or was the last. What is pushed is dropped.
+    Ended,
+}
+
+impl RequestReader {
+    /// For a new connection.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes bytes as they came.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        match &mut self.state {
+            State::Idle { blank_lines } => {
+                self.state = State::Open(Box::new(Pending::new(bytes.to_vec(), *blank_lines)));
+            }
+            State::Open(pending) => pending.push(bytes),
+            State::Failed(_) | State::Closed(_) => {}
+        }
+    }
+
+    /// The next request, or `None` until more is pushed.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] ends the connection: no later byte can be trusted. It is given again by every later call.
+    pub fn next_request(&mut self) -> Result<Option<Request>, Rejection> {
+        let pending = match &mut self.state {
+            State::Open(pending) => pending,
+            State::Failed(rejection) => return Err(*rejection),
+            State::Idle { .. } | State::Closed(_) => return Ok(None),
+        };
+        match pending.advance() {
+            Ok(Progress::Partial) => Ok(None),
+            Ok(Progress::Blank) => {
+                self.state = State::Idle { blank_lines: pending.blank_lines };
+                Ok(None)
+            }
+            Ok(Progress::Complete { request, rest }) => {
+                self.state = match (request.keep_alive, rest.is_empty()) {
+                    (true, true) => State::default(),
+                    (true, false) => State::Open(Box::new(Pending::new(rest, 0))),
+                    // RFC 9112, section 9.6: nothing that follows a `close` is served.
+                    (false, _) => State::Closed(rest),
+                };
+                Ok(Some(request))
+            }
+            Err(rejection) => {
+                self.state = State::Failed(rejection);
+                Err(rejection)
+            }
+        }
+    }
+
+    /// Whether [`CONTINUE`] is to be written now; true once. To be asked when [`next_request`](Self::next_request) gave
+    /// `None`.
+    ///
+    /// RFC 9110, section 10.1.1: not in HTTP/1.0, not where the body already comes, and not where it is refused unread.
+    #[must_use]
+    pub fn take_continue(&mut self) -> bool {
+        match &mut self.state {
+            State::Open(pending) => mem::take(&mut pending.continue_due),
+            State::Idle { .. } | State::Failed(_) | State::Closed(_) => false,
+        }
+    }
+
+    /// Where the connection is.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        match &self.state {
+            State::Idle { .. } => Phase::Idle,
+            State::Open(pending) if pending.body.is_some() => Phase::Body,
+            State::Open(_) => Phase::Head,
+            State::Failed(_) | State::Closed(_) => Phase::Ended,
+        }
+    }
+
+    /// The bytes that follow the request last given: after an upgrade they are the new protocol's.
+    #[must_use]
+    pub fn into_rest(self) -> Vec<u8> {
+        match self.state {
+            State::Open(pending) => pending.bytes,
+            State::Closed(rest) => rest,
+            State::Idle { .. } | State::Failed(_) => Vec::new(),
+        }
+    }
+
+    /// How much memory its buffers hold.
+    #[cfg(test)]
+    pub(super) fn buffer_bytes(&self) -> usize {
+        match &self.state {
+            State::Open(pending) => pending.bytes.capacity(),
+            State::Closed(rest) => rest.capacity(),
+            State::Idle { .. } | State::Failed(_) => 0,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State {
+    Idle { blank_lines: u8 },
+    Open(Box<Pending>),
+    Failed(Rejection),
+    Closed(Vec<u8>),
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Idle { blank_lines: 0 }
+    }
+}
+
+/// A request on its way.
+#[derive(Debug)]
+struct Pending {
+    /// The head, as much of the body as came, and what follows.
+    bytes: Vec<u8>,
+    lines: Lines,
+    blank_lines: u8,
+    continue_due: bool,
+    line: Option<(RequestLine, usize)>,
+    fields: usize,
+    body: Option<(Head, Reading)>,
+}
+
+#[derive(Debug)]
+enum Reading {
+    /// The body stands from the first to the second.
+    Length(usize, usize),
+    Chunked(Chunked),
+    /// The head ends there.
+    TooLarge(usize),
+}
+
+enum Progress {
+    Partial,
+    /// Nothing but skipped empty lines came.
+    Blank,
+    Complete {
+        request: Request,
+        rest: Vec<u8>,
+    },
+}
+
+impl Pending {
+    fn new(bytes: Vec<u8>, blank_lines: u8) -> Self {
+        let lines = Lines::default();
+        Self { bytes, lines, blank_lines, continue_due: false, line: None, fields: 0, body: None }
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.continue_due = false;
+        // It grows as bytes come, not as they are announced, and not past what a body may take.
+        let most = match &self.body {
+            None | Some((_, Reading::TooLarge(_))) => HEAD_MAX_BYTES,
+            Some((_, Reading::Length(_, end))) => *end,
+            Some((_, Reading::Chunked(chunked))) => chunked.start() + REQUEST_BODY_MAX_BYTES,
+        };
+        let needed = self.bytes.len() + bytes.len();
+        if needed > self.bytes.capacity() {
+            let capacity = needed.max(most.min(2 * self.bytes.capacity()));
+            self.bytes.reserve_exact(capacity - self.bytes.len());
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    fn advance(&mut self) -> Result<Progress, Rejection> {
+        if self.body.is_none() {
+            let Some(end) = self.find_head_end()? else {
+                return Ok(if self.bytes.is_empty() { Progress::Blank } else { Progress::Partial });
+            };
+            self.begin_body(end)?;
+        }
+        self.advance_body()
+    }
+
+    /// The length of the head, once all of it is there. The request line is checked as soon as it is complete: what
+    /// speaks another protocol may never send an empty line.
+    fn find_head_end(&mut self) -> Result<Option<usize>, Rejection> {
+        loop {
+            let line = match self.lines.next_line(&self.bytes, HEAD_MAX_BYTES) {
+                Ok(Some(line)) => line,
+                Ok(None) => return Ok(None),
+                Err(LineError::TooLong) => return Err(Rejection::HeadTooLarge),
+                Err(LineError::Control) => {
+                    return Err(Rejection::Malformed("lines must end in CRLF and hold no control characters"));
+                }
+            };
+            match (&self.line, line.is_empty()) {
+                (None, true) => {
+                    if self.blank_lines == BLANK_LINES_MAX {
+                        return Err(Rejection::Malformed("there must be a request line"));
+                    }
+                    self.blank_lines += 1;
+                    self.bytes.drain(..self.lines.position());
+                    self.lines = Lines::default();
+                }
+                (None, false) => self.line = Some((parse_request_line(&self.bytes[line])?, self.lines.position())),
+                (Some(_), true) => return Ok(Some(self.lines.position())),
+                (Some(_), false) => {
+                    self.fields += 1;
+                    if self.fields > FIELDS_MAX {
+                        return Err(Rejection::HeadTooLarge);
+                    }
+                }
+            }
+        }
+    }
+
+    fn begin_body(&mut self, head_end: usize) -> Result<(), Rejection> {
+        let Some((line, fields_start)) = &self.line else {
+            return Ok(());
+        };
+        let head = parse_fields(&mut self.bytes, *fields_start..head_end, self.fields, line.version)?;
+        let reading = match head.framing {
+            Framing::Length(length) => Reading::Length(head_end, head_end + length),
+            Framing::Chunked => Reading::Chunked(Chunked::new(head_end)),
+            Framing::TooLarge => Reading::TooLarge(head_end),
+        };
+        self.continue_due = head.expects_continue && self.bytes.len() == head_end;
+        self.body = Some((head, reading));
+        Ok(())
+    }
+
+    fn advance_body(&mut self) -> Result<Progress, Rejection> {
+        let Some((_, reading)) = &mut self.body else {
+            return Ok(Progress::Partial);
+        };
+        let (body, rest) = match reading {
+            Reading::Length(_, end) if self.bytes.len() < *end => return Ok(Progress::Partial),
+            Reading::Length(start, end) => (Some(*start..*end), *end),
+            Reading::TooLarge(head_end) => (None, *head_end),
+            Reading::Chunked(chunked) => {
+                let start = chunked.start();
+                match chunked.decode(&mut self.bytes)? {
+                    Decoded::Partial => return Ok(Progress::Partial),
+                    Decoded::Complete { body_end, rest } => (Some(start..body_end), rest),
+                    Decoded::TooLarge => (None, start),
+                }
+            }
+        };
+        let (Some((line, _)), Some((head, _))) = (self.line.take(), self.body.take()) else {
+            return Ok(Progress::Partial);
+        };
+        let rest = if body.is_some() {
+            // Most often nothing follows, and nothing is copied.
+            self.bytes.split_off(rest)
+        } else {
+            // What came of the body must not take room while the refusal is worked out.
+            self.bytes.truncate(rest);
+            self.bytes.shrink_to_fit();
+            Vec::new()
+        };
+        let keep_alive = head.keep_alive && body.is_some();
+        let request = Request { line, fields: head.fields, bytes: mem::take(&mut self.bytes), body, keep_alive };
+        Ok(Progress::Complete { request, rest })
+    }
+}
