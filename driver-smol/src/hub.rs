@@ -35,8 +35,8 @@ pub(crate) struct Hub {
     /// Held by the thread that carries out what was handed over.
     carrying: Mutex<()>,
     alarm: Alarm,
-    stopped: event_listener::Event,
-    is_stopped: AtomicBool,
+    ready: Milestone,
+    stopped: Milestone,
     busy: AtomicUsize,
 }
 
@@ -73,8 +73,8 @@ impl Hub {
             handover: Mutex::default(),
             carrying: Mutex::default(),
             alarm: Alarm::default(),
-            stopped: event_listener::Event::new(),
-            is_stopped: AtomicBool::new(false),
+            ready: Milestone::default(),
+            stopped: Milestone::default(),
             busy: AtomicUsize::new(0),
         }
     }
@@ -169,15 +169,14 @@ impl Hub {
         open > 0 || self.busy.load(Ordering::Relaxed) > 0
     }
 
+    /// Waits until the core serves.
+    pub(crate) async fn ready(&self) {
+        self.ready.wait().await;
+    }
+
     /// Waits until the core has said that everything is done.
     pub(crate) async fn stopped(&self) {
-        loop {
-            let listener = self.stopped.listen();
-            if self.is_stopped.load(Ordering::Acquire) {
-                return;
-            }
-            listener.await;
-        }
+        self.stopped.wait().await;
     }
 
     fn draw_id(&self) -> u64 {
@@ -260,11 +259,13 @@ impl Hub {
                     outbox.close(reason);
                 }
             }
-            Handover::Report(event) => crate::logging::report(&event),
-            Handover::Stop => {
-                self.is_stopped.store(true, Ordering::Release);
-                self.stopped.notify(usize::MAX);
+            Handover::Report(event) => {
+                crate::logging::report(&event);
+                if event == Event::Ready {
+                    self.ready.reach();
+                }
             }
+            Handover::Stop => self.stopped.reach(),
         }
     }
 
@@ -272,6 +273,30 @@ impl Hub {
         let exchange = lock(&self.exchanges).remove(&request);
         if let Some(exchange) = exchange {
             exchange.set(reply);
+        }
+    }
+}
+
+/// Something that happens once and can be waited for.
+#[derive(Default)]
+struct Milestone {
+    is_reached: AtomicBool,
+    reached: event_listener::Event,
+}
+
+impl Milestone {
+    fn reach(&self) {
+        self.is_reached.store(true, Ordering::Release);
+        self.reached.notify(usize::MAX);
+    }
+
+    async fn wait(&self) {
+        loop {
+            let reached = self.reached.listen();
+            if self.is_reached.load(Ordering::Acquire) {
+                return;
+            }
+            reached.await;
         }
     }
 }

@@ -20,7 +20,7 @@ pub(crate) fn start(level: tracing::Level, format: Option<LogFormat>) {
 /// Logs what the core reports.
 pub(crate) fn report(event: &Event) {
     match event {
-        Event::Ready => tracing::info!("ready"),
+        Event::Ready => tracing::info!("the store has booted"),
         Event::TenantCreated { tenant_id } => tracing::info!(%tenant_id, "tenant created"),
         Event::StoreFailed { op, failure } => tracing::warn!(operation = op.0, ?failure, "the store could not serve"),
         Event::StoreTimedOut { op } => tracing::warn!(operation = op.0, "the store did not answer in time"),

@@ -91,13 +91,14 @@ pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartErr
     });
     let signals = Signals::new([Signal::Term, Signal::Int])?;
     let address = listener.get_ref().local_addr()?;
-    tracing::info!(%address, database = %settings.database.display(), version = env!("CARGO_PKG_VERSION"), "listening");
     start_workers(&server)?;
     let executor = Arc::clone(&server.executor);
     executor.spawn(timer::run(Arc::clone(&hub))).detach();
     let deadlines = Arc::clone(&server.deadlines);
     executor.spawn(async move { deadlines.watch().await }).detach();
     executor.spawn(listener::accept(Arc::clone(&server), listener)).detach();
+    smol::block_on(executor.run(hub.ready()));
+    tracing::info!(%address, database = %settings.database.display(), version = env!("CARGO_PKG_VERSION"), "listening");
     let drained_by = smol::block_on(executor.run(drain(&server, signals, drain_timeout)));
     let rest = drained_by.saturating_duration_since(Instant::now());
     close_store(&hub, rest.max(Duration::from_secs(1)));

@@ -24,8 +24,7 @@ impl Alarm {
     /// Wants the timer to go off at `at`.
     pub(crate) fn set(&self, at: Option<MonoMicros>) {
         let at = at.map_or(NEVER, |at| at.0);
-        if at < self.armed.load(Ordering::Acquire) {
-            self.armed.fetch_min(at, Ordering::AcqRel);
+        if at < self.armed.load(Ordering::Acquire) && at < self.armed.fetch_min(at, Ordering::AcqRel) {
             self.earlier.notify(1);
         }
     }
@@ -35,9 +34,10 @@ impl Alarm {
 pub(crate) async fn run(hub: Arc<Hub>) {
     loop {
         let alarm = hub.alarm();
-        let earlier = alarm.earlier.listen();
         alarm.armed.store(NEVER, Ordering::Release);
         alarm.set(hub.tick());
+        // Whatever sets it earlier from here on is heard; what did so before is read here.
+        let earlier = alarm.earlier.listen();
         let armed = alarm.armed.load(Ordering::Acquire);
         let at = (armed != NEVER).then(|| hub.clock().instant(MonoMicros(armed)));
         if at.is_some_and(|at| at <= Instant::now()) {

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,42 +17,42 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The master key of every server here.
-pub const MASTER_KEY: &str = "the-master-key-of-the-tests";
+pub(crate) const MASTER_KEY: &str = "the-master-key-of-the-tests";
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A server process. It is killed when dropped.
-pub struct Server {
+pub(crate) struct Server {
     process: Child,
     address: SocketAddr,
-    log: Receiver<Value>,
+    log: Mutex<Receiver<Value>>,
     data_dir: Option<TempDir>,
     settings: Vec<(String, String)>,
 }
 
 /// An answer.
 #[derive(Debug, Clone)]
-pub struct Response {
-    pub status: u16,
-    pub headers: Vec<(String, String)>,
-    pub body: Value,
+pub(crate) struct Response {
+    pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Value,
 }
 
 /// A tenant of a server's.
 #[derive(Debug, Clone)]
-pub struct Tenant {
-    pub tenant_id: String,
-    pub api_key: String,
+pub(crate) struct Tenant {
+    pub(crate) tenant_id: String,
+    pub(crate) api_key: String,
 }
 
 impl Server {
     /// Starts a server with an empty database.
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         Self::start_with(&[])
     }
 
     /// Starts a server with settings from the environment.
-    pub fn start_with(settings: &[(&str, &str)]) -> Self {
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         Self::start_in(tempfile::tempdir().unwrap(), settings)
     }
@@ -61,61 +62,62 @@ impl Server {
         let log = follow(process.stdout.take().unwrap());
         let listening = await_line(&log, "listening");
         let address = listening["address"].as_str().unwrap().parse().unwrap();
-        Self { process, address, log, data_dir: Some(data_dir), settings }
+        Self { process, address, log: Mutex::new(log), data_dir: Some(data_dir), settings }
     }
 
     /// kill -9, then a start on the same database.
-    pub fn kill_and_restart(mut self) -> Self {
+    pub(crate) fn kill_and_restart(mut self) -> Self {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         Self::start_in(self.data_dir.take().unwrap(), std::mem::take(&mut self.settings))
     }
 
     /// SIGTERM; hands back the exit code and the rest of the log.
-    pub fn terminate(mut self) -> (Option<i32>, Vec<Value>) {
+    pub(crate) fn terminate(mut self) -> (Option<i32>, Vec<Value>) {
         self.signal("TERM");
         let status = await_exit(&mut self.process);
-        (status, self.log.iter().collect())
+        let log = self.log.lock().unwrap();
+        (status, log.iter().collect())
     }
 
     /// Sends a signal.
-    pub fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status().unwrap();
         assert!(sent.success());
     }
 
     /// Waits until the process has ended by itself.
-    pub fn await_exit(&mut self) -> Option<i32> {
+    pub(crate) fn await_exit(&mut self) -> Option<i32> {
         await_exit(&mut self.process)
     }
 
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
-    pub fn data_dir(&self) -> &Path {
+    pub(crate) fn data_dir(&self) -> &Path {
         self.data_dir.as_ref().unwrap().path()
     }
 
     /// The kernel's count of the process's resident memory, in bytes.
-    pub fn resident_bytes(&self) -> u64 {
+    pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
     /// Waits for a line of the log with this message.
-    pub fn await_log(&self, message: &str) -> Value {
-        await_line(&self.log, message)
+    pub(crate) fn await_log(&self, message: &str) -> Value {
+        await_line(&self.log.lock().unwrap(), message)
     }
 
     /// Sends a request by a real HTTP client.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
+    pub(crate) fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Response {
         self.try_request(method, path, headers, body).unwrap()
     }
 
     /// Sends a request that a server may die under.
-    pub fn try_request(
+    pub(crate) fn try_request(
         &self,
         method: &str,
         path: &str,
@@ -125,31 +127,31 @@ impl Server {
         request(&agent(), self.address, method, path, headers, body)
     }
 
-    pub fn create_tenant(&self, config: &str) -> Tenant {
+    pub(crate) fn create_tenant(&self, config: &str) -> Tenant {
         let body = format!(r#"{{"name":"test","config":{config}}}"#);
         let created = self.request("POST", "/admin/tenants", &[("X-Master-Key", MASTER_KEY)], &body);
         assert_eq!(created.status, 201, "{created:?}");
         Tenant { tenant_id: created.text("tenant_id"), api_key: created.text("api_key") }
     }
 
-    pub fn as_user(&self, tenant: &Tenant, user: &str, method: &str, path: &str, body: &str) -> Response {
+    pub(crate) fn as_user(&self, tenant: &Tenant, user: &str, method: &str, path: &str, body: &str) -> Response {
         self.request(method, path, &[("X-API-Key", &tenant.api_key), ("X-User-Id", user)], body)
     }
 
-    pub fn create_room(&self, tenant: &Tenant, creator: &str, members: &[&str]) -> String {
+    pub(crate) fn create_room(&self, tenant: &Tenant, creator: &str, members: &[&str]) -> String {
         let body = serde_json::json!({"type": "group", "members": members}).to_string();
         let created = self.as_user(tenant, creator, "POST", "/rooms", &body);
         assert_eq!(created.status, 201, "{created:?}");
         created.text("room_id")
     }
 
-    pub fn send(&self, tenant: &Tenant, user: &str, room: &str, content: &str) -> Response {
+    pub(crate) fn send(&self, tenant: &Tenant, user: &str, room: &str, content: &str) -> Response {
         let body = serde_json::json!({"content": content}).to_string();
         self.as_user(tenant, user, "POST", &format!("/rooms/{room}/messages"), &body)
     }
 
     /// Every message of a room, by pages.
-    pub fn history(&self, tenant: &Tenant, user: &str, room: &str) -> Vec<Value> {
+    pub(crate) fn history(&self, tenant: &Tenant, user: &str, room: &str) -> Vec<Value> {
         let mut messages: Vec<Value> = Vec::new();
         loop {
             let after = messages.last().map_or(0, |message| message["seq"].as_u64().unwrap());
@@ -164,18 +166,18 @@ impl Server {
     }
 
     /// Connects a user by headers.
-    pub fn connect(&self, tenant: &Tenant, user: &str) -> Socket {
+    pub(crate) fn connect(&self, tenant: &Tenant, user: &str) -> Socket {
         self.handshake("/ws", &[("X-API-Key", &tenant.api_key), ("X-User-Id", user)]).unwrap()
     }
 
     /// Connects a user by a token, as a browser does.
-    pub fn connect_by_token(&self, tenant: &Tenant, user: &str) -> Socket {
+    pub(crate) fn connect_by_token(&self, tenant: &Tenant, user: &str) -> Socket {
         let token = self.as_user(tenant, user, "POST", "/ws/token", "").text("token");
         self.handshake(&format!("/ws?token={token}"), &[]).unwrap()
     }
 
     /// Shakes hands by a real WebSocket client; a refusal is its status and error code.
-    pub fn handshake(&self, path: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, String)> {
+    pub(crate) fn handshake(&self, path: &str, headers: &[(&str, &str)]) -> Result<Socket, (u16, String)> {
         let mut request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
         for (name, value) in headers {
             let name: tungstenite::http::HeaderName = name.parse().unwrap();
@@ -193,7 +195,7 @@ impl Server {
     }
 
     /// A bare connection.
-    pub fn open(&self) -> TcpStream {
+    pub(crate) fn open(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -201,7 +203,7 @@ impl Server {
     }
 
     /// Sends bytes over a connection of their own and reads until the server ends it.
-    pub fn raw(&self, bytes: &[u8]) -> String {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.open();
         // A server that refuses early may close before it has read everything.
         drop(stream.write_all(bytes));
@@ -217,39 +219,39 @@ impl Drop for Server {
 }
 
 impl Response {
-    pub fn text(&self, field: &str) -> String {
+    pub(crate) fn text(&self, field: &str) -> String {
         self.body[field].as_str().unwrap_or_else(|| panic!("no {field} in {self:?}")).to_owned()
     }
 
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.body["error"]["code"].as_str().unwrap_or_default()
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 }
 
 /// A WebSocket client.
-pub struct Socket {
+pub(crate) struct Socket {
     socket: WebSocket<TcpStream>,
 }
 
 impl Socket {
-    pub fn send(&mut self, frame: &Value) {
+    pub(crate) fn send(&mut self, frame: &Value) {
         self.send_text(&frame.to_string());
     }
 
-    pub fn send_text(&mut self, text: &str) {
+    pub(crate) fn send_text(&mut self, text: &str) {
         self.socket.send(Message::text(text)).unwrap();
     }
 
-    pub fn send_message(&mut self, message: Message) {
+    pub(crate) fn send_message(&mut self, message: Message) {
         self.socket.send(message).unwrap();
     }
 
     /// The next frame.
-    pub fn next(&mut self) -> Value {
+    pub(crate) fn next(&mut self) -> Value {
         match self.next_message() {
             Message::Text(text) => serde_json::from_str(&text).unwrap(),
             other => panic!("{other:?}"),
@@ -257,7 +259,7 @@ impl Socket {
     }
 
     /// The next frame of this type; others are passed over.
-    pub fn next_of(&mut self, kind: &str) -> Value {
+    pub(crate) fn next_of(&mut self, kind: &str) -> Value {
         loop {
             let frame = self.next();
             if frame["type"] == kind {
@@ -267,7 +269,7 @@ impl Socket {
     }
 
     /// Frames up to one of this type, that one included.
-    pub fn until(&mut self, kind: &str) -> Vec<Value> {
+    pub(crate) fn until(&mut self, kind: &str) -> Vec<Value> {
         let mut frames = Vec::new();
         loop {
             frames.push(self.next());
@@ -278,7 +280,7 @@ impl Socket {
     }
 
     /// The code and reason of the close frame; what comes before is passed over.
-    pub fn close_code(&mut self) -> (u16, String) {
+    pub(crate) fn close_code(&mut self) -> (u16, String) {
         loop {
             if let Message::Close(close) = self.next_message() {
                 let close = close.unwrap();
@@ -288,13 +290,13 @@ impl Socket {
     }
 
     /// Says goodbye and waits for the answer.
-    pub fn close(mut self) {
+    pub(crate) fn close(mut self) {
         self.socket.close(None).unwrap();
         while self.socket.read().is_ok() {}
     }
 
     /// Goes without a word.
-    pub fn abandon(self) -> TcpStream {
+    pub(crate) fn abandon(self) -> TcpStream {
         self.socket.into_inner()
     }
 
@@ -309,7 +311,7 @@ impl Socket {
 }
 
 /// An HTTP client that keeps its connection.
-pub fn agent() -> ureq::Agent {
+pub(crate) fn agent() -> ureq::Agent {
     ureq::Agent::config_builder()
         .http_status_as_error(false)
         .timeout_global(Some(PATIENCE))
@@ -320,7 +322,7 @@ pub fn agent() -> ureq::Agent {
 }
 
 /// Sends a request by a client that keeps its connection.
-pub fn request(
+pub(crate) fn request(
     agent: &ureq::Agent,
     address: SocketAddr,
     method: &str,
@@ -344,7 +346,7 @@ pub fn request(
 }
 
 /// The binary with a data directory and nothing of the caller's environment that it would read.
-pub fn command(data_dir: &Path, settings: &[(String, String)]) -> Command {
+pub(crate) fn command(data_dir: &Path, settings: &[(String, String)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_chatapi"));
     command
         .arg("serve")
@@ -360,7 +362,7 @@ pub fn command(data_dir: &Path, settings: &[(String, String)]) -> Command {
 }
 
 /// Everything that comes until the other side ends the connection.
-pub fn read_to_end(stream: &mut TcpStream) -> String {
+pub(crate) fn read_to_end(stream: &mut TcpStream) -> String {
     let mut bytes = Vec::new();
     if let Err(error) = stream.read_to_end(&mut bytes) {
         assert_ne!(error.kind(), std::io::ErrorKind::WouldBlock, "the server did not end the connection");
@@ -405,7 +407,7 @@ fn await_exit(process: &mut Child) -> Option<i32> {
 }
 
 /// Waits until a condition holds.
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "never: {what}");

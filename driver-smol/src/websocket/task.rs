@@ -194,20 +194,21 @@ impl Connection {
 
     /// Reads what came. Says whether there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
-        if self.socket.poll_readable(context)?.is_pending() {
-            return Ok(false);
-        }
-        let count = READ_BUFFER.with_borrow_mut(|buffer| {
-            let count = match self.socket.get_ref().read(buffer) {
+        while self.socket.poll_readable(context)?.is_ready() {
+            let read = READ_BUFFER.with_borrow_mut(|buffer| {
+                let count = self.socket.get_ref().read(buffer)?;
+                self.receive(buffer.get(..count).unwrap_or_default());
+                Ok(count)
+            });
+            match read {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => count,
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => 0,
+                Ok(_) => return Ok(true),
+                // Readiness can be a false alarm: only a pending poll waits for the next.
+                Err(error) if is_transient(&error) => {}
                 Err(error) => return Err(error),
-            };
-            self.receive(buffer.get(..count).unwrap_or_default());
-            Ok(count)
-        })?;
-        Ok(count > 0)
+            }
+        }
+        Ok(false)
     }
 
     fn receive(&mut self, bytes: &[u8]) {
@@ -265,11 +266,19 @@ impl Connection {
     }
 
     fn poll_drain(&self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        READ_BUFFER.with_borrow_mut(|buffer| match self.socket.get_ref().read(buffer) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.socket.poll_readable(context).map(|ready| ready.map(|()| 1))
+        loop {
+            if self.socket.poll_readable(context)?.is_pending() {
+                return Poll::Pending;
             }
-            done => Poll::Ready(done),
-        })
+            match READ_BUFFER.with_borrow_mut(|buffer| self.socket.get_ref().read(buffer)) {
+                Err(error) if is_transient(&error) => {}
+                done => return Poll::Ready(done),
+            }
+        }
     }
+}
+
+/// Whether an error only says to try again.
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
