@@ -1,5 +1,7 @@
 //! What was answered is there: kill -9, full disks, locked databases.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};

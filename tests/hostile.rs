@@ -1,5 +1,7 @@
 //! What is no proper request, over bare sockets: answered or cut, and nobody else notices (protocol, section 1).
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
 mod support;
 
 use std::io::{Read as _, Write as _};

@@ -1,5 +1,7 @@
 //! What operators meet: starts, settings, logs, shutdowns.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
 mod support;
 
 use std::process::Stdio;

@@ -1,5 +1,7 @@
 //! REST as clients see it (protocol, sections 1 to 5).
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
 mod support;
 
 use serde_json::{Value, json};

@@ -1,5 +1,7 @@
 //! WebSockets as clients see them (protocol, section 7).
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
 mod support;
 
 use async_tungstenite::tungstenite::{Bytes, Message};

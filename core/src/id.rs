@@ -136,7 +136,7 @@ impl IdStamp {
         text
     }
 
-    /// Reads the stamp out of an id that was drawn by an [`IdSource`]; `None` for any other text.
+    /// Reads the stamp out of an id that was drawn by this server; `None` for any other text.
     #[must_use]
     pub fn read(id: &str) -> Option<Self> {
         let (_, digits) = id.split_once('_')?;

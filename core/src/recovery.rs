@@ -53,13 +53,10 @@ impl Core {
         let Some(tenant) = tenant else {
             return;
         };
-        let head = match result {
-            Ok(StoreReply::Head(head)) => head,
-            Ok(_) | Err(_) => {
-                self.recovery.heads.entry((tenant, room_id)).or_default().extend(members);
-                self.recovery.retry_at.get_or_insert(self.now.mono + RETRY_AFTER);
-                return;
-            }
+        let Ok(StoreReply::Head(head)) = result else {
+            self.recovery.heads.entry((tenant, room_id)).or_default().extend(members);
+            self.recovery.retry_at.get_or_insert(self.now.mono + RETRY_AFTER);
+            return;
         };
         if let Some(head) = head {
             self.join_online(tenant, &room_id, &members, Seq(0));

@@ -48,8 +48,9 @@ fn read_env_file() -> BTreeMap<String, String> {
 
 /// Says where the file is wrong without repeating what stands there.
 fn line_error(error: &dotenvy::Error) -> &'static str {
-    match error {
-        dotenvy::Error::LineParse(..) => "a line is not NAME=VALUE and was left out",
-        _ => "it could not be read to its end",
+    if matches!(error, dotenvy::Error::LineParse(..)) {
+        "a line is not NAME=VALUE and was left out"
+    } else {
+        "it could not be read to its end"
     }
 }

@@ -3,7 +3,7 @@
 //! A timer for each wait of each request would cost more than the request. So a connection only notes when its time is
 //! over, and one task looks at all of them twice a second.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +23,7 @@ const NEVER: u64 = u64::MAX;
 /// The limits of all connections.
 pub(crate) struct Deadlines {
     origin: Instant,
-    all: Mutex<HashMap<u64, Arc<Limit>>>,
+    all: Mutex<BTreeMap<u64, Arc<Limit>>>,
     last_id: AtomicU64,
 }
 

@@ -252,10 +252,11 @@ impl Socket {
 
     /// The next frame.
     pub(crate) fn next(&mut self) -> Value {
-        match self.next_message() {
-            Message::Text(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{other:?}"),
-        }
+        let message = self.next_message();
+        let Message::Text(text) = &message else {
+            panic!("{message:?}");
+        };
+        serde_json::from_str(text).unwrap()
     }
 
     /// The next frame of this type; others are passed over.
@@ -302,9 +303,9 @@ impl Socket {
 
     fn next_message(&mut self) -> Message {
         loop {
-            match self.socket.read().unwrap() {
-                Message::Ping(_) | Message::Pong(_) => {}
-                message => return message,
+            let message = self.socket.read().unwrap();
+            if !(message.is_ping() || message.is_pong()) {
+                return message;
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::io::{self, Read, Write};
 
 use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes, WebSocket, error};
+use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes, WebSocket};
 use chatapi_core::api::REQUEST_BODY_MAX_BYTES;
 
 use super::outgoing::Outgoing;
@@ -82,11 +82,12 @@ impl Inbound {
 }
 
 fn violation(error: &Error) -> Received {
-    match error {
-        Error::Capacity(_) => Received::Violation(1009, "a message is at most 2 MiB"),
-        Error::Utf8(_) => Received::Violation(1007, "text frames are UTF-8"),
-        Error::Protocol(error::ProtocolError::ResetWithoutClosingHandshake) => Received::Close,
-        _ => Received::Violation(1002, "the WebSocket protocol was broken"),
+    if matches!(error, Error::Capacity(_)) {
+        Received::Violation(1009, "a message is at most 2 MiB")
+    } else if matches!(error, Error::Utf8(_)) {
+        Received::Violation(1007, "text frames are UTF-8")
+    } else {
+        Received::Violation(1002, "the WebSocket protocol was broken")
     }
 }
 
