@@ -21,9 +21,9 @@ pub(crate) const MASTER_KEY: &str = "the-master-key-of-the-tests";
 /// How long anything may take before a test gives up.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A server process. It is killed when dropped.
+/// A server process. It is killed when dropped, before its data goes.
 pub(crate) struct Server {
-    process: Child,
+    process: Process,
     address: SocketAddr,
     log: Mutex<Receiver<Value>>,
     data_dir: Option<TempDir>,
@@ -58,8 +58,8 @@ impl Server {
     }
 
     fn start_in(data_dir: TempDir, settings: Vec<(String, String)>) -> Self {
-        let mut process = command(data_dir.path(), &settings).stdout(Stdio::piped()).spawn().unwrap();
-        let log = follow(process.stdout.take().unwrap());
+        let mut process = Process(command(data_dir.path(), &settings).stdout(Stdio::piped()).spawn().unwrap());
+        let log = follow(process.0.stdout.take().unwrap());
         let listening = await_line(&log, "listening");
         let address = listening["address"].as_str().unwrap().parse().unwrap();
         Self { process, address, log: Mutex::new(log), data_dir: Some(data_dir), settings }
@@ -67,28 +67,28 @@ impl Server {
 
     /// kill -9, then a start on the same database.
     pub(crate) fn kill_and_restart(mut self) -> Self {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
+        self.process.0.kill().unwrap();
+        self.process.0.wait().unwrap();
         Self::start_in(self.data_dir.take().unwrap(), std::mem::take(&mut self.settings))
     }
 
     /// SIGTERM; hands back the exit code and the rest of the log.
     pub(crate) fn terminate(mut self) -> (Option<i32>, Vec<Value>) {
         self.signal("TERM");
-        let status = await_exit(&mut self.process);
+        let status = await_exit(&mut self.process.0);
         let log = self.log.lock().unwrap();
         (status, log.iter().collect())
     }
 
     /// Sends a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.id().to_string()).status().unwrap();
+        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.process.0.id().to_string()).status().unwrap();
         assert!(sent.success());
     }
 
     /// Waits until the process has ended by itself.
     pub(crate) fn await_exit(&mut self) -> Option<i32> {
-        await_exit(&mut self.process)
+        await_exit(&mut self.process.0)
     }
 
     pub(crate) const fn address(&self) -> SocketAddr {
@@ -101,7 +101,7 @@ impl Server {
 
     /// The kernel's count of the process's resident memory, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.0.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
@@ -211,10 +211,13 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+/// A process that does not outlive its test, however that ends.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 
