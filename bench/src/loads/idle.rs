@@ -173,12 +173,12 @@ impl Idlers<'_> {
         let mut scratch = vec![0; SCRATCH];
         let mut waits = vec![false; self.sockets.len()];
         let mut pongs = 0;
-        for token in 0..self.sockets.len() {
+        for (token, waits) in waits.iter_mut().enumerate() {
             let Some(socket) = &mut self.sockets[token] else {
                 continue;
             };
             socket.queue(br#"{"type":"ping"}"#);
-            waits[token] = true;
+            *waits = true;
             let sent = socket.flush(self.poller);
             self.check(token, sent);
         }
