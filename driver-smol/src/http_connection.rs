@@ -54,9 +54,9 @@ pub(crate) async fn serve(server: Arc<Server>, socket: Socket, permit: Permit) {
         let HttpConnection { reader, socket, server, .. } = connection;
         let executor = Arc::clone(&server.executor);
         let hub = Arc::clone(&server.hub);
-        let early = reader.into_rest();
+        let connection = websocket::serve(hub, conn, outbox, socket, &reader.into_rest());
         let task = async move {
-            websocket::serve(hub, conn, outbox, socket, early).await;
+            connection.await;
             drop(permit);
         };
         executor.spawn(task).detach();

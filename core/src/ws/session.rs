@@ -189,17 +189,32 @@ pub(crate) struct Sessions {
 /// A user who is online.
 #[derive(Debug, Default)]
 struct Presence {
-    conns: Vec<ConnId>,
-    /// Those of them that joined the audiences of `rooms`; the others are about to.
-    joined: Vec<ConnId>,
+    conns: Vec<UserConn>,
     rooms: BTreeSet<RoomId>,
+}
+
+/// A connection of a user's.
+#[derive(Debug, Clone, Copy)]
+struct UserConn {
+    conn: ConnId,
+    /// It has joined the audiences of the user's rooms; else it is about to.
+    has_joined: bool,
+}
+
+impl Presence {
+    fn joined(&self) -> Vec<ConnId> {
+        self.conns.iter().filter(|own| own.has_joined).map(|own| own.conn).collect()
+    }
 }
 
 impl Sessions {
     pub(crate) fn open(&mut self, conn: ConnId, tenant: TenantKey, user: UserId, now: MonoMicros) {
         let session = Session::new(tenant, user.clone(), now);
         self.wakes.insert((session.wake_at(), conn));
-        self.by_user.entry((tenant, user)).or_default().conns.push(conn);
+        let conns = &mut self.by_user.entry((tenant, user)).or_default().conns;
+        // Most users have one connection: the usual first allocation would be for four.
+        conns.reserve_exact(1);
+        conns.push(UserConn { conn, has_joined: false });
         let earlier = self.by_conn.insert(conn, session);
         assert!(earlier.is_none(), "the driver named two connections {conn:?}");
     }
@@ -210,11 +225,10 @@ impl Sessions {
         let user = (session.tenant, session.user.clone());
         let mut rooms = Vec::new();
         if let Some(presence) = self.by_user.get_mut(&user) {
-            presence.conns.retain(|other| *other != conn);
-            if presence.joined.contains(&conn) {
-                presence.joined.retain(|other| *other != conn);
+            if presence.joined().contains(&conn) {
                 rooms.extend(presence.rooms.iter().cloned());
             }
+            presence.conns.retain(|own| own.conn != conn);
             if presence.conns.is_empty() {
                 self.by_user.remove(&user);
             }
@@ -249,7 +263,8 @@ impl Sessions {
     /// A connection of the user that has not answered its ping for too long.
     pub(crate) fn unresponsive_of(&self, tenant: TenantKey, user: &UserId, now: MonoMicros) -> Option<ConnId> {
         let presence = self.by_user.get(&(tenant, user.clone()))?;
-        presence.conns.iter().copied().find(|conn| self.get(*conn).is_some_and(|session| session.ignores_its_ping(now)))
+        let mut conns = presence.conns.iter().map(|own| own.conn);
+        conns.find(|conn| self.get(*conn).is_some_and(|session| session.ignores_its_ping(now)))
     }
 
     /// Notes the rooms whose audiences a connection has joined, which are all of its user's.
@@ -258,14 +273,16 @@ impl Sessions {
             return;
         };
         if let Some(presence) = self.by_user.get_mut(&(session.tenant, session.user.clone())) {
-            presence.joined.push(conn);
             presence.rooms = rooms;
+            if let Some(own) = presence.conns.iter_mut().find(|own| own.conn == conn) {
+                own.has_joined = true;
+            }
         }
     }
 
     /// Whether a connection of the user has joined the audiences of its rooms.
     pub(crate) fn has_joined(&self, tenant: TenantKey, user: &UserId) -> bool {
-        self.by_user.get(&(tenant, user.clone())).is_some_and(|presence| !presence.joined.is_empty())
+        self.by_user.get(&(tenant, user.clone())).is_some_and(|presence| !presence.joined().is_empty())
     }
 
     /// Adds a room to a user's; hands back the connections that are to join its audience.
@@ -273,10 +290,11 @@ impl Sessions {
         let Some(presence) = self.by_user.get_mut(&(tenant, user.clone())) else {
             return Vec::new();
         };
-        if presence.joined.is_empty() || !presence.rooms.insert(room_id.clone()) {
+        let joined = presence.joined();
+        if joined.is_empty() || !presence.rooms.insert(room_id.clone()) {
             return Vec::new();
         }
-        presence.joined.clone()
+        joined
     }
 
     pub(crate) fn next_wake(&self) -> Option<MonoMicros> {

@@ -34,7 +34,15 @@ thread_local! {
 }
 
 /// Serves a connection from its 101 on, until it has ended. `early` is what came with the handshake.
-pub(crate) async fn serve(hub: Arc<Hub>, conn: ConnId, outbox: Arc<Outbox>, socket: Async<TcpStream>, early: Vec<u8>) {
+///
+/// What this returns is what an idle connection costs, so it holds the connection once, and not what comes at its end.
+pub(crate) fn serve(
+    hub: Arc<Hub>,
+    conn: ConnId,
+    outbox: Arc<Outbox>,
+    socket: Async<TcpStream>,
+    early: &[u8],
+) -> impl Future<Output = ()> + Send + use<> {
     let mut connection = Connection {
         hub,
         conn,
@@ -51,10 +59,12 @@ pub(crate) async fn serve(hub: Arc<Hub>, conn: ConnId, outbox: Arc<Outbox>, sock
         state: State::Open,
     };
     if !early.is_empty() {
-        connection.receive(&early);
+        connection.receive(early);
     }
-    let by = poll_fn(|context| connection.poll(context)).await;
-    connection.finish(by).await;
+    async move {
+        let by = poll_fn(|context| connection.poll(context)).await;
+        Box::pin(connection.finish(by)).await;
+    }
 }
 
 struct Connection {
