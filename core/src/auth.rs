@@ -19,8 +19,10 @@ use crate::store::{StoreFailure, StoreReply, StoreRequest, StoreResult};
 use crate::time::{Micros, MonoMicros};
 use crate::ws::HandshakeRequest;
 
-/// How many keys are remembered, at some 500 bytes each.
+/// How many keys of tenants are remembered, at some 500 bytes each.
 const KNOWN_KEYS: usize = 20_000;
+/// How many keys that name nobody are remembered: apart, so that strangers push no tenant out.
+const UNKNOWN_KEYS: usize = 2_000;
 /// How many keys are asked for at once: a part of the read lane, so that strangers leave room for tenants.
 const KEY_LOOKUPS: usize = 250;
 /// How many requests wait for a look-up.
@@ -53,17 +55,13 @@ pub(crate) enum Bucket {
 /// Tenants that somebody uses, and keys that were looked up.
 #[derive(Debug)]
 pub(crate) struct TenantCache {
-    keys: LruCache<Digest, CachedKey>,
+    keys: LruCache<Digest, TenantKey>,
+    /// Keys that name nobody, and until when that is believed.
+    strangers: LruCache<Digest, MonoMicros>,
     asking: BTreeMap<Digest, Vec<Waiter>>,
     waiters: usize,
     tenants: BTreeMap<TenantKey, TenantState>,
     keys_version: u64,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum CachedKey {
-    Names(TenantKey),
-    NamesNobody { until: MonoMicros },
 }
 
 #[derive(Debug)]
@@ -79,6 +77,7 @@ impl Default for TenantCache {
     fn default() -> Self {
         Self {
             keys: LruCache::unbounded(),
+            strangers: LruCache::unbounded(),
             asking: BTreeMap::new(),
             waiters: 0,
             tenants: BTreeMap::new(),
@@ -124,27 +123,27 @@ impl TenantCache {
 
     /// Whom a key names, if that is known: `Some(None)` is nobody.
     fn look_up(&mut self, api_key: Digest, now: MonoMicros) -> Option<Option<TenantKey>> {
-        match *self.keys.get(&api_key)? {
-            CachedKey::Names(tenant) => Some(Some(tenant)),
-            CachedKey::NamesNobody { until } => (now < until).then_some(None),
+        if let Some(tenant) = self.keys.get(&api_key) {
+            return Some(Some(*tenant));
         }
+        let until = self.strangers.get(&api_key)?;
+        (now < *until).then_some(None)
     }
 
     fn remember(&mut self, api_key: Digest, found: Option<Tenant>, config: &Config, now: MonoMicros) {
-        let cached = match found {
-            Some(tenant) => {
-                let key = tenant.key;
-                self.tenants.entry(key).or_insert_with(|| TenantState::new(tenant, config, now)).holders += 1;
-                CachedKey::Names(key)
+        let Some(tenant) = found else {
+            self.strangers.put(api_key, now + UNKNOWN_KEY_LIFETIME);
+            if self.strangers.len() > UNKNOWN_KEYS {
+                self.strangers.pop_lru();
             }
-            None => CachedKey::NamesNobody { until: now + UNKNOWN_KEY_LIFETIME },
+            return;
         };
-        let replaced = self.keys.put(api_key, cached);
+        let key = tenant.key;
+        self.tenants.entry(key).or_insert_with(|| TenantState::new(tenant, config, now)).holders += 1;
+        let replaced = self.keys.put(api_key, key);
         let evicted = if self.keys.len() > KNOWN_KEYS { self.keys.pop_lru().map(|(_, key)| key) } else { None };
         for key in [replaced, evicted].into_iter().flatten() {
-            if let CachedKey::Names(tenant) = key {
-                self.release(tenant);
-            }
+            self.release(key);
         }
     }
 
@@ -227,9 +226,7 @@ impl Core {
     /// Forgets that the key of a tenant that was just created names nobody.
     pub(crate) fn on_key_created(&mut self, api_key: Digest) {
         self.tenants.keys_changed();
-        if let Some(CachedKey::Names(tenant)) = self.tenants.keys.pop(&api_key) {
-            self.tenants.release(tenant);
-        }
+        self.tenants.strangers.pop(&api_key);
     }
 
     fn ask_for_key(&mut self, api_key: Digest) {

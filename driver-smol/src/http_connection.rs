@@ -28,7 +28,7 @@ const IDLE_TIME: Duration = Duration::from_secs(60);
 const HEAD_TIME: Duration = Duration::from_secs(10);
 /// For how long a body may take from the end of its head on.
 const BODY_TIME: Duration = Duration::from_secs(30);
-/// For how long a peer may take to read its answer.
+/// For how long a peer may take nothing of its answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
 /// For how long a connection is kept after its last answer, so that a reset does not eat it.
 const LINGER_TIME: Duration = Duration::from_secs(2);
@@ -205,16 +205,13 @@ impl HttpConnection {
 
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let mut rest = bytes;
-        let mut is_waiting = false;
         while !rest.is_empty() {
             match self.socket.get_ref().write(rest) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if !std::mem::replace(&mut is_waiting, true) {
-                        self.deadline.set(WRITE_TIME);
-                    }
+                    self.deadline.set(WRITE_TIME);
                     let Ok(writable) = self.deadline.run(self.socket.writable()).await else {
                         return Err(io::ErrorKind::TimedOut.into());
                     };
