@@ -46,6 +46,20 @@ fn missed_messages_come_on_connect_between_connected_and_sync_complete() {
 }
 
 #[test]
+fn a_backlog_of_any_length_around_that_of_a_page_comes_whole() {
+    for missed in [1, 99, 100, 101, 200, 201] {
+        let (mut world, tenant, room) = world();
+        for _ in 0..missed {
+            world.send(&tenant, "alice", &room, "x");
+        }
+        let bob = world.connect(&tenant, "bob");
+        assert_eq!(world.seqs(bob), numbers(1..=missed));
+        world.send(&tenant, "alice", &room, "live");
+        assert_eq!(world.seqs(bob), [missed + 1]);
+    }
+}
+
+#[test]
 fn a_user_who_missed_nothing_is_told_so_at_once() {
     let (mut world, tenant, _room) = world();
     let bob = world.connect(&tenant, "bob");
