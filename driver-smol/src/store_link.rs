@@ -63,7 +63,9 @@ impl StoreLink {
 
     /// Finishes what is queued, checkpoints and closes. Blocks until that is done.
     pub(crate) fn close(&self) {
-        if let Some(writer) = lock(&self.writer).take() {
+        // Its thread may be about to queue steps: it must find the lock free.
+        let writer = lock(&self.writer).take();
+        if let Some(writer) = writer {
             writer.close();
         }
     }
