@@ -5,6 +5,7 @@
 mod support;
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -148,6 +149,37 @@ fn a_shutdown_waits_for_nobody_who_does_not_read() {
     let (code, _) = server.terminate();
     assert_eq!(code, Some(0));
     assert!(started.elapsed() < Duration::from_secs(8), "{:?}", started.elapsed());
+}
+
+#[test]
+fn a_shutdown_under_load_does_not_wait_for_those_who_keep_asking_and_loses_nothing_answered() {
+    let server = Server::start();
+    let tenant = server.create_tenant(r#"{"rate_limit":1000000}"#);
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let answered = AtomicU64::new(0);
+    let server = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            let (answered, tenant, room, address) = (&answered, &tenant, &room, server.address());
+            scope.spawn(move || {
+                let agent = support::agent();
+                let path = format!("/rooms/{room}/messages");
+                let headers = [("X-API-Key", tenant.api_key.as_str()), ("X-User-Id", "alice")];
+                // Refusals do not stop it, only the end of the server does.
+                while let Ok(sent) = support::request(&agent, address, "POST", &path, &headers, r#"{"content":"x"}"#) {
+                    assert!(matches!(sent.status, 200 | 503), "{sent:?}");
+                    answered.fetch_add(u64::from(sent.status == 200), Ordering::Relaxed);
+                }
+            });
+        }
+        support::eventually("messages flow", || answered.load(Ordering::Relaxed) > 500);
+        let started = Instant::now();
+        server.signal("TERM");
+        let mut server = server;
+        assert_eq!(server.await_exit(), Some(0));
+        assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+        server.kill_and_restart()
+    });
+    assert_eq!(server.history(&tenant, "bob", &room).len() as u64, answered.load(Ordering::Relaxed));
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub(crate) enum Reply {
     Answer(Box<Answer>),
     /// The handshake is accepted.
     Accepted(RateLimitStatus),
+    /// The core has stopped, and says nothing any more.
+    Stopped,
 }
 
 /// The place for one reply at a time; a connection uses the same for all its requests.

@@ -156,7 +156,7 @@ impl HttpConnection {
                 let head = switching_protocols(&derive_accept_key(upgrade.key.as_bytes()), &headers);
                 Answered::Upgraded { conn, outbox, head }
             }
-            reply @ Reply::Answer(_) => {
+            reply @ (Reply::Answer(_) | Reply::Stopped) => {
                 hub.close_outbox(conn);
                 Answered::Response(self.response(meta, reply))
             }
@@ -167,7 +167,7 @@ impl HttpConnection {
         match reply {
             Reply::Answer(answer) => encode(meta, &answer),
             // Only handshakes are accepted.
-            Reply::Accepted(_) => reject(Rejection::Overloaded, &mut Host(&self.server.keys)),
+            Reply::Accepted(_) | Reply::Stopped => reject(Rejection::Stopped, &mut Host(&self.server.keys)),
         }
     }
 

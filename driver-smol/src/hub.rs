@@ -4,7 +4,7 @@
 //! lock, so that no effect overtakes another. Pushes are all that happens there; what costs more (filling a thousand
 //! connections' queues, waking their tasks) happens outside, by one thread at a time, in the order of the effects.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
 
@@ -29,7 +29,7 @@ pub(crate) struct Hub {
     clock: Clock,
     last_id: AtomicU64,
     store: OnceLock<StoreLink>,
-    exchanges: Mutex<HashMap<RequestId, Arc<Exchange>>>,
+    exchanges: Mutex<BTreeMap<RequestId, Arc<Exchange>>>,
     outboxes: RwLock<HashMap<ConnId, Arc<Outbox>>>,
     handover: Mutex<VecDeque<Handover>>,
     /// Held by the thread that carries out what was handed over.
@@ -41,11 +41,13 @@ pub(crate) struct Hub {
 }
 
 /// A request that is being served.
-pub(crate) struct Busy(Arc<Hub>);
+pub(crate) struct Busy(Option<Arc<Hub>>);
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::Relaxed);
+        if let Some(hub) = &self.0 {
+            hub.busy.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -137,6 +139,10 @@ impl Hub {
         let request = RequestId(self.draw_id());
         lock(&self.exchanges).insert(request, Arc::clone(exchange));
         self.handle(input(request));
+        // A core that has stopped takes no input: what was asked since its stop was carried out finds its end here.
+        if self.stopped.is_reached() {
+            self.reply(request, Reply::Stopped);
+        }
         request
     }
 
@@ -157,10 +163,14 @@ impl Hub {
         self.outboxes.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
     }
 
-    /// Notes a request that is being served until its answer is written.
+    /// Notes a request that is being served until its answer is written. Nobody waits for those that come after the
+    /// stop: they may never end.
     pub(crate) fn busy(self: &Arc<Self>) -> Busy {
+        if self.stopped.is_reached() {
+            return Busy(None);
+        }
         self.busy.fetch_add(1, Ordering::Relaxed);
-        Busy(Arc::clone(self))
+        Busy(Some(Arc::clone(self)))
     }
 
     /// Whether anything is still to be written: answers under way, connections that are being closed.
@@ -265,7 +275,13 @@ impl Hub {
                     self.ready.reach();
                 }
             }
-            Handover::Stop => self.stopped.reach(),
+            Handover::Stop => {
+                self.stopped.reach();
+                let unanswered = std::mem::take(&mut *lock(&self.exchanges));
+                for exchange in unanswered.values() {
+                    exchange.set(Reply::Stopped);
+                }
+            }
         }
     }
 
@@ -290,10 +306,14 @@ impl Milestone {
         self.reached.notify(usize::MAX);
     }
 
+    fn is_reached(&self) -> bool {
+        self.is_reached.load(Ordering::Acquire)
+    }
+
     async fn wait(&self) {
         loop {
             let reached = self.reached.listen();
-            if self.is_reached.load(Ordering::Acquire) {
+            if self.is_reached() {
                 return;
             }
             reached.await;

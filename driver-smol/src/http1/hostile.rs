@@ -49,7 +49,8 @@ fn blank(rejection: Rejection) -> Rejection {
         | Rejection::HeadTooLarge
         | Rejection::UnknownMethod
         | Rejection::UnsupportedVersion
-        | Rejection::Overloaded) => other,
+        | Rejection::Overloaded
+        | Rejection::Stopped) => other,
     }
 }
 

@@ -53,6 +53,8 @@ pub enum Rejection {
     UnsupportedVersion,
     /// 503: the server is full.
     Overloaded,
+    /// 503: the run is over.
+    Stopped,
 }
 
 /// Longest request body, in bytes.
@@ -90,6 +92,7 @@ pub fn reject(rejection: Rejection, entropy: &mut dyn Entropy) -> HttpResponse {
         Rejection::UnsupportedVersion => {
             ApiError::new(ErrorCode::HttpVersionNotSupported, "speak HTTP/1.1 or HTTP/1.0")
         }
+        Rejection::Stopped => ApiError::unavailable("the server is shutting down: try again", 5_000),
         Rejection::Overloaded => ApiError::unavailable("the server is full: try again later", 1_000),
     };
     let meta = ResponseMeta { request_id: draw_request_id(entropy), is_head: false };

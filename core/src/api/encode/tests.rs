@@ -258,6 +258,7 @@ fn what_was_no_proper_request_ends_the_connection() {
         (Rejection::UnknownMethod, 501, "NOT_IMPLEMENTED"),
         (Rejection::UnsupportedVersion, 505, "HTTP_VERSION_NOT_SUPPORTED"),
         (Rejection::Overloaded, 503, "UNAVAILABLE"),
+        (Rejection::Stopped, 503, "UNAVAILABLE"),
     ] {
         let response = reject(rejection, &mut Sevens);
         assert_eq!(response.status, status);
