@@ -1,6 +1,6 @@
 //! The store's contract as a plain model: nothing is fast here, so that everything can be seen to be right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chatapi_core::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, Tenant, UNREAD_WINDOW};
 use chatapi_core::store::{
@@ -9,7 +9,7 @@ use chatapi_core::store::{
     StoreReply, StoreRequest, StoreResult,
 };
 use chatapi_core::ws::message_frame;
-use chatapi_core::{Digest, IdStamp, RoomId, Seq, TenantKey, UnixMillis, UserId};
+use chatapi_core::{Digest, IdStamp, MessageId, RoomId, Seq, TenantKey, UnixMillis, UserId};
 
 /// A whole store in memory. Steps are carried out one at a time; what is not allowed changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +17,7 @@ pub struct MemoryStore {
     epoch: String,
     tenants: BTreeMap<TenantKey, StoredTenant>,
     rooms: BTreeMap<RoomId, StoredRoom>,
+    message_ids: BTreeSet<MessageId>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl MemoryStore {
     /// An empty store of that epoch.
     #[must_use]
     pub fn new(epoch: &str) -> Self {
-        Self { epoch: epoch.to_owned(), tenants: BTreeMap::new(), rooms: BTreeMap::new() }
+        Self { epoch: epoch.to_owned(), tenants: BTreeMap::new(), rooms: BTreeMap::new(), message_ids: BTreeSet::new() }
     }
 
     /// Carries a step out.
@@ -101,6 +102,13 @@ impl MemoryStore {
                 StoreReply::Head(self.room(*tenant, room_id).map(|stored| stored.room.last_seq))
             }
         })
+    }
+
+    /// Whether the message with that number in a room is this one.
+    #[must_use]
+    pub fn holds(&self, room_id: &RoomId, seq: Seq, message_id: &MessageId) -> bool {
+        let message = self.rooms.get(room_id).and_then(|stored| stored.message(seq));
+        message.is_some_and(|message| message.message_id == *message_id)
     }
 
     fn newest_id(&self) -> Option<IdStamp> {
@@ -201,7 +209,7 @@ impl MemoryStore {
     }
 
     fn append(&mut self, new: &NewMessage) -> Result<Result<Appended, AppendRefusal>, StoreFailure> {
-        let id_taken = self.messages().any(|message| message.message_id == new.message_id);
+        let id_taken = self.message_ids.contains(&new.message_id);
         let sender = Actor::User(new.sender_id.clone());
         let stored = match self.enter_mut(new.tenant, &new.room_id, &sender) {
             Ok(stored) => stored,
@@ -242,6 +250,7 @@ impl MemoryStore {
             let key = (new.sender_id.clone(), idempotency.key.clone());
             stored.idempotency.insert(key, known);
         }
+        self.message_ids.insert(new.message_id.clone());
         let outcome = AppendOutcome::Stored;
         Ok(Ok(Appended { message, outcome }))
     }
@@ -309,7 +318,7 @@ impl StoredRoom {
     }
 
     fn message(&self, seq: Seq) -> Option<&Message> {
-        self.messages.iter().find(|message| message.seq == seq)
+        self.messages.get(usize::try_from(seq.0.checked_sub(1)?).ok()?)
     }
 
     fn position(&self, user_id: &UserId) -> Option<ReadPosition> {
@@ -334,24 +343,24 @@ impl StoredRoom {
     }
 
     fn history(&self, range: HistoryRange, bounds: PageBounds) -> MessagePage {
+        let place = |seq: Seq| usize::try_from(seq.0).unwrap_or(usize::MAX).min(self.messages.len());
         // In the order in which the page fills.
-        let candidates: Vec<&Message> = match range {
-            HistoryRange::After(seq) => self.messages.iter().filter(|message| message.seq > seq).collect(),
-            HistoryRange::Before(seq) => {
-                let newest_first = self.messages.iter().rev();
-                newest_first.filter(|message| message.seq < seq).collect()
-            }
+        let candidates: Box<dyn ExactSizeIterator<Item = &Message>> = match range {
+            HistoryRange::After(seq) => Box::new(self.messages[place(seq)..].iter()),
+            HistoryRange::Before(seq) => Box::new(self.messages[..place(Seq(seq.0.saturating_sub(1)))].iter().rev()),
         };
+        let count = candidates.len();
         let mut messages: Vec<Message> = Vec::new();
-        for candidate in &candidates {
-            let size: usize = messages.iter().map(size_of).sum();
+        let mut size = 0;
+        for candidate in candidates {
             let full = messages.len() >= bounds.messages as usize || size >= bounds.size_bytes as usize;
             if full && !messages.is_empty() {
                 break;
             }
-            messages.push((*candidate).clone());
+            size += size_of(candidate);
+            messages.push(candidate.clone());
         }
-        let has_more = messages.len() < candidates.len();
+        let has_more = messages.len() < count;
         messages.sort_by_key(|message| message.seq);
         MessagePage { messages, has_more }
     }

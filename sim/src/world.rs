@@ -6,20 +6,18 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chatapi_core::api::{
-    Action, Answer, Body, HttpResponse, ParseHost, RequestParts, ResponseMeta, encode, parse_request,
+    Action, Answer, Body, HttpResponse, RequestParts, ResponseMeta, encode, parse_request,
 };
 use chatapi_core::store::{Lane, StoreFailure, StoreRequest, StoreResult};
 use chatapi_core::ws::parse_client_frame;
 use chatapi_core::{
-    CloseReason, ClosedBy, Config, ConnId, Core, Effect, Entropy, Event, Input, Micros, Now, OpId, RequestId,
+    CloseReason, ClosedBy, Config, ConnId, Core, Effect, Event, Input, Micros, Now, OpId, RequestId,
     UnixMillis,
 };
 use serde_json::Value;
 
+use crate::entropy::{Counter, MASTER_KEY};
 use crate::memory_store::MemoryStore;
-
-/// The master key of every world.
-pub const MASTER_KEY: &str = "the-master-key-of-this-world";
 
 /// What a client got for a request.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,29 +78,6 @@ pub struct TenantHandle {
     pub api_key: String,
     /// Its id.
     pub tenant_id: String,
-}
-
-/// Stands for the operating system's randomness: never the same, always the same.
-#[derive(Debug, Default)]
-struct Counter(u64);
-
-impl Entropy for Counter {
-    fn fill(&mut self, buffer: &mut [u8]) {
-        self.0 += 1;
-        for (byte, value) in buffer.iter_mut().zip(self.0.to_be_bytes().into_iter().cycle()) {
-            *byte = value;
-        }
-    }
-}
-
-impl ParseHost for Counter {
-    fn is_master_key(&self, given: &[u8]) -> bool {
-        given == MASTER_KEY.as_bytes()
-    }
-
-    fn is_metrics_token(&self, _given: &[u8]) -> bool {
-        false
-    }
 }
 
 impl World {

@@ -1,0 +1,97 @@
+//! The command line of the simulation.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use chatapi_sim::report::{Batch, run_batch, run_saboteurs, tell_saboteurs};
+use chatapi_sim::runner::{Options, run_seed};
+use clap::{Parser, Subcommand};
+
+/// Deterministic simulation of ChatAPI.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run many seeds: faults, then peace, and every promise checked all along.
+    Run {
+        /// How many seeds.
+        #[arg(long, default_value_t = 1_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+        /// Begin no further seed after so many seconds.
+        #[arg(long, default_value_t = 3_600)]
+        budget_secs: u64,
+        /// Let probes that were not reached pass, and leave the saboteurs out: for short runs.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Run one seed.
+    Seed {
+        /// Which.
+        seed: u64,
+        /// Tell its story.
+        #[arg(long)]
+        trace: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    // A panic of the core's is told with the seed it came from.
+    std::panic::set_hook(Box::new(|_| {}));
+    let result = match Cli::parse().command {
+        Command::Run { seeds, first, budget_secs, quick } => run(seeds, first, budget_secs, quick),
+        Command::Seed { seed, trace } => run_alone(seed, trace),
+    };
+    match result {
+        Ok(told) => {
+            println!("{told}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("{failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool) -> Result<String, String> {
+    let batch = Batch {
+        first,
+        seeds,
+        twice_every: 20,
+        sqlite_every: 20,
+        budget: Duration::from_secs(budget_secs),
+        demands_probes: !quick,
+    };
+    let mut told = run_batch(batch).map_err(|failure| failure.to_string())?;
+    if !quick {
+        let caught = run_saboteurs(first, 2_000).map_err(|failure| failure.to_string())?;
+        told += "\n";
+        told += &tell_saboteurs(&caught);
+    }
+    Ok(told)
+}
+
+fn run_alone(seed: u64, trace: bool) -> Result<String, String> {
+    let (scenario, outcome) = run_seed(seed, Options { story: trace, ..Options::default() });
+    let story = outcome.story.join("\n");
+    let told = format!(
+        "{story}\nseed {seed}: {} actions, {} inputs, {:.1} simulated minutes, {} crashes, trace {}",
+        scenario.actions.len(),
+        outcome.inputs,
+        outcome.simulated as f64 / 60_000_000.0,
+        outcome.crashes,
+        outcome.trace
+    );
+    match outcome.violation {
+        None => Ok(told),
+        Some(violation) => Err(format!("{told}\nbroken: {violation}")),
+    }
+}

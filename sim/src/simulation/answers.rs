@@ -1,0 +1,408 @@
+//! What clients were answered, compared with the model.
+
+use chatapi_core::api::{Answer, ApiError, ErrorCode, Success, encode};
+use chatapi_core::model::{ListedRoom, Message};
+use chatapi_core::store::{MemberPage, MessagePage};
+use chatapi_core::{RequestId, RoomId};
+
+use super::clients::{Asked, Wanted};
+use super::effects::Handling;
+use super::{BucketName, Outstanding, Phase, Simulation, user_id};
+use crate::action::Who;
+use crate::invariant::{Checked, Invariant, Violation, ensure};
+use crate::model::key_in;
+use crate::probe::Probe;
+
+impl Simulation {
+    pub(super) fn on_answer(&mut self, request: RequestId, answer: &Answer) -> Checked {
+        let Some(outstanding) = self.requests.remove(&request) else {
+            ensure!(false, OneAnswer, "{request:?} was answered and is not waiting: {:?}", answer.result);
+            return Ok(());
+        };
+        let response = encode(&outstanding.meta, answer);
+        self.check_isolation(outstanding.who.map(|who| who.tenant), &response.body)?;
+        self.settle_limits(&outstanding, answer)?;
+        if outstanding.is_abandoned && !matches!(outstanding.asked, Asked::CreateTenant(_)) {
+            return Ok(());
+        }
+        let Outstanding { who, asked, .. } = outstanding;
+        match &answer.result {
+            Ok(success) => self.check_success(who, asked, success),
+            Err(error) => self.check_refusal(who, &asked, error, &response.body),
+        }
+    }
+
+    /// No byte of a tenant reaches another: every text of a tenant's bears its mark.
+    pub(super) fn check_isolation(&self, tenant: Option<u8>, bytes: &[u8]) -> Checked {
+        let mut rest = bytes;
+        while let Some(at) = rest.windows(2).position(|pair| pair == b"<t") {
+            let marked = rest.get(at + 2).map(|digit| digit.wrapping_sub(b'0'));
+            ensure!(
+                tenant.is_none() || marked == tenant,
+                TenantIsolation,
+                "tenant {tenant:?} is shown {}",
+                String::from_utf8_lossy(&bytes[..bytes.len().min(300)])
+            );
+            rest = &rest[at + 2..];
+        }
+        Ok(())
+    }
+
+    fn settle_limits(&mut self, outstanding: &Outstanding, answer: &Answer) -> Checked {
+        let (Some(who), Some(told)) = (outstanding.who, answer.rate_limit) else {
+            return Ok(());
+        };
+        let bucket = match &outstanding.asked {
+            Asked::Token | Asked::Handshake { .. } => BucketName::Connects,
+            Asked::CreateTenant(_)
+            | Asked::CreateRoom { .. }
+            | Asked::ListRooms
+            | Asked::ReadRoom(_)
+            | Asked::ListMembers(_)
+            | Asked::Send { .. }
+            | Asked::History { .. }
+            | Asked::Acknowledge { .. }
+            | Asked::Nonsense { .. }
+            | Asked::Health
+            | Asked::Ready
+            | Asked::Metrics
+            | Asked::UnknownKey => BucketName::Requests,
+        };
+        if self.handling == Handling::Deciding {
+            match answer.result.as_ref().err().map(|error| error.code) {
+                Some(ErrorCode::RateLimitExceeded) => {
+                    self.probes.hit(Probe::RateLimited);
+                    self.charge(who.tenant, bucket, false, "a request")?;
+                }
+                Some(ErrorCode::Unavailable) => self.charge_perhaps(who.tenant, bucket),
+                _ => self.charge(who.tenant, bucket, true, "a request")?,
+            }
+        }
+        self.check_remaining(who.tenant, bucket, told)
+    }
+
+    fn check_success(&mut self, who: Option<Who>, asked: Asked, success: &Success) -> Checked {
+        match (asked, success) {
+            (Asked::CreateTenant(number), Success::TenantCreated(created)) => {
+                self.take_tenant(number, created.api_key.reveal().to_owned());
+                Ok(())
+            }
+            (Asked::CreateRoom { .. }, Success::RoomCreated(room) | Success::Room(room)) => {
+                let known = self.model.room(&room.room_id);
+                ensure!(known.is_some(), DurableFirst, "{:?} was answered and is not durable", room.room_id);
+                Ok(())
+            }
+            (Asked::ReadRoom(room_id), Success::Room(room)) => {
+                self.check_membership(who, &room_id)?;
+                ensure!(room.room_id == room_id, OneAnswer, "{room_id} was asked for, {} came", room.room_id);
+                self.check_head(&room_id, room.last_seq.0)
+            }
+            (Asked::ListRooms, Success::Rooms { rooms, has_more }) => self.check_rooms(who, rooms, *has_more),
+            (Asked::ListMembers(room_id), Success::Members(page)) => {
+                self.check_membership(who, &room_id)?;
+                self.check_members(&room_id, page)
+            }
+            (Asked::Send { room_id, content, key }, Success::Message(message)) => {
+                self.check_sent(&room_id, &content, key.as_deref(), message)
+            }
+            (Asked::History { room_id, page }, Success::Messages(found)) => {
+                self.check_membership(who, &room_id)?;
+                self.check_history(&room_id, page, found)
+            }
+            (Asked::Acknowledge { room_id, seq, .. }, Success::Acknowledged { room_id: told, last_ack }) => {
+                let now = who.and_then(|who| Some(self.model.room(&room_id)?.last_ack(&user_id(who))));
+                if last_ack.0 > seq {
+                    self.probes.hit(Probe::AckBehind);
+                }
+                ensure!(
+                    *told == room_id && last_ack.0 >= seq && now.is_some_and(|now| last_ack.0 <= now),
+                    AcksAndUnread,
+                    "{who:?} acknowledged {seq} in {room_id} and is told {last_ack}, durable is {now:?}"
+                );
+                Ok(())
+            }
+            (Asked::Token, Success::Token(token)) => {
+                if let Some(who) = who {
+                    self.take_token(who, token.reveal().to_owned());
+                }
+                Ok(())
+            }
+            (Asked::Health, Success::Health(health)) => {
+                if !health.db_writable {
+                    self.probes.hit(Probe::Unhealthy);
+                }
+                Ok(())
+            }
+            (Asked::Ready, Success::Ready) => {
+                let serves = self
+                    .process
+                    .as_ref()
+                    .is_some_and(|process| process.has_booted && process.phase == Phase::Running);
+                ensure!(serves, CleanShutdown, "readyz says yes and the process does not serve");
+                Ok(())
+            }
+            (Asked::Metrics, Success::Metrics(metrics)) => {
+                let open = self.links.values().filter(|link| link.closed.is_none()).count() as u64;
+                ensure!(
+                    metrics.active_connections == open,
+                    OneAnswer,
+                    "{} connections are counted, {open} are open",
+                    metrics.active_connections
+                );
+                Ok(())
+            }
+            (asked, success) => {
+                ensure!(false, OneAnswer, "{asked:?} was answered with {success:?}");
+                Ok(())
+            }
+        }
+    }
+
+    fn check_refusal(&mut self, who: Option<Who>, asked: &Asked, error: &ApiError, body: &[u8]) -> Checked {
+        let room = match asked {
+            Asked::ReadRoom(room_id)
+            | Asked::ListMembers(room_id)
+            | Asked::Send { room_id, .. }
+            | Asked::History { room_id, .. }
+            | Asked::Acknowledge { room_id, .. } => Some(room_id),
+            Asked::CreateTenant(_)
+            | Asked::CreateRoom { .. }
+            | Asked::ListRooms
+            | Asked::Token
+            | Asked::Nonsense { .. }
+            | Asked::Health
+            | Asked::Ready
+            | Asked::Metrics
+            | Asked::UnknownKey
+            | Asked::Handshake { .. } => None,
+        };
+        match (error.code, asked) {
+            (ErrorCode::Unavailable, _) => {
+                ensure!(!self.is_peace, EveryoneCatchesUp, "in peace {asked:?} is refused: {error:?}");
+                let probe = match self.process.as_ref().map(|process| (process.phase, process.has_booted)) {
+                    Some((Phase::Draining { .. }, _)) => Probe::DrainingRefused,
+                    Some((Phase::Running, false)) => Probe::StartingRefused,
+                    _ => Probe::Unavailable,
+                };
+                self.probes.hit(probe);
+                self.note_lost_answer(asked);
+                Ok(())
+            }
+            (ErrorCode::RateLimitExceeded, _) if who.is_some() => Ok(()),
+            (ErrorCode::NotFound, _) if room.is_some() => {
+                let own = room.and_then(|room_id| self.model.room(room_id)).map(|room| room.tenant);
+                ensure!(
+                    own.is_none() || own != who.map(|who| who.tenant),
+                    ForeignLooksMissing,
+                    "{who:?} is told that {room:?} of its own tenant is missing"
+                );
+                ensure!(
+                    body == NO_ROOM,
+                    ForeignLooksMissing,
+                    "{who:?} is told of {room:?} of tenant {own:?}: {}",
+                    String::from_utf8_lossy(body)
+                );
+                Ok(())
+            }
+            (ErrorCode::Authorization, _) if room.is_some() => {
+                let own = room.and_then(|room_id| self.model.room(room_id));
+                let is_foreign = own.is_none_or(|own| Some(own.tenant) != who.map(|who| who.tenant));
+                ensure!(!is_foreign, ForeignLooksMissing, "{who:?} is told that {room:?} exists: {error:?}");
+                let is_member = own.is_some_and(|own| who.is_some_and(|who| own.members.contains_key(&user_id(who))));
+                ensure!(!is_member, MembersOnly, "{who:?} is told to be no member of {room:?}");
+                Ok(())
+            }
+            (ErrorCode::Authorization, Asked::CreateRoom { dm_of: Some((one, other)) }) => {
+                let user = who.map(user_id);
+                ensure!(
+                    user.as_ref() != Some(one) && user.as_ref() != Some(other),
+                    MembersOnly,
+                    "{user:?} is kept out of a dm of its own"
+                );
+                self.probes.hit(Probe::DmOfOthers);
+                Ok(())
+            }
+            (ErrorCode::Validation, Asked::CreateRoom { .. }) => Ok(()),
+            (ErrorCode::Validation, Asked::Acknowledge { seq, head_then, .. }) => {
+                ensure!(seq > head_then, AcksAndUnread, "an ack of {seq} of {head_then} was refused: {error:?}");
+                self.probes.hit(Probe::AckPastHead);
+                Ok(())
+            }
+            (ErrorCode::IdempotencyKeyReused, Asked::Send { room_id, content, key }) => {
+                let other = self.model.room(room_id).is_some_and(|room| {
+                    room.messages.iter().any(|message| {
+                        who.is_some_and(|who| message.sender_id == user_id(who))
+                            && key_in(&message.content) == key.as_deref()
+                            && message.content != *content
+                    })
+                });
+                ensure!(other, Idempotency, "{key:?} in {room_id} was never used with another body");
+                self.probes.hit(Probe::KeyReused);
+                Ok(())
+            }
+            (ErrorCode::Authentication, Asked::UnknownKey) => Ok(()),
+            (ErrorCode::Authentication, Asked::Handshake { token: Some(index), as_other, .. }) => {
+                self.check_token_refusal(*index, *as_other)
+            }
+            (ErrorCode::Authentication, _) => Err(Violation::new(
+                if self.incarnation > 1 { Invariant::RestartEqualsStore } else { Invariant::OneAnswer },
+                format!("{who:?} is unknown in life {}: {asked:?}", self.incarnation),
+            )),
+            (code, Asked::Nonsense { status }) => {
+                ensure!(code.status() == *status, OneAnswer, "nonsense was refused with {error:?}, not {status}");
+                Ok(())
+            }
+            (_, asked) => {
+                ensure!(false, OneAnswer, "{asked:?} of {who:?} was refused: {error:?}");
+                Ok(())
+            }
+        }
+    }
+
+    /// A token must admit, unless it was used, is too old, or names another user.
+    fn check_token_refusal(&mut self, index: usize, as_other: bool) -> Checked {
+        let now = self.now().mono;
+        let token = &self.tokens[index];
+        let is_old = token.incarnation == self.incarnation && now.0 >= token.issued.0 + 60_000_000;
+        if is_old && token.uses == 1 {
+            self.probes.hit(Probe::TokenExpired);
+            if self.clock_was_set_back {
+                self.probes.hit(Probe::TokenExpiredDespiteClock);
+            }
+        }
+        ensure!(
+            is_old || token.uses > 1 || as_other || token.incarnation != self.incarnation,
+            TokensOnce,
+            "a fresh token of {:?} was refused",
+            token.who
+        );
+        Ok(())
+    }
+
+    pub(super) fn check_membership(&self, who: Option<Who>, room_id: &RoomId) -> Checked {
+        let (Some(who), Some(room)) = (who, self.model.room(room_id)) else {
+            ensure!(false, DurableFirst, "{room_id} is shown and is not durable");
+            return Ok(());
+        };
+        ensure!(room.tenant == who.tenant, TenantIsolation, "{who:?} is shown {room_id} of tenant {}", room.tenant);
+        let user = user_id(who);
+        ensure!(room.members.contains_key(&user), MembersOnly, "{user}, no member, is shown {room_id}");
+        Ok(())
+    }
+
+    fn check_head(&self, room_id: &RoomId, last_seq: u64) -> Checked {
+        let head = self.head(room_id);
+        ensure!(last_seq <= head, DurableFirst, "{room_id} is shown with {last_seq} messages, durable are {head}");
+        ensure!(
+            !self.is_peace || last_seq == head,
+            AnsweredSurvives,
+            "{room_id} is shown with {last_seq} messages, there are {head}"
+        );
+        Ok(())
+    }
+
+    fn check_rooms(&self, who: Option<Who>, rooms: &[ListedRoom], has_more: bool) -> Checked {
+        let Some(who) = who else {
+            return Ok(());
+        };
+        let user = user_id(who);
+        for ListedRoom { room, position } in rooms {
+            self.check_membership(Some(who), &room.room_id)?;
+            self.check_head(&room.room_id, room.last_seq.0)?;
+            let Some(known) = self.model.room(&room.room_id) else {
+                continue;
+            };
+            let last_ack = known.last_ack(&user);
+            ensure!(
+                position.is_some_and(|position| position.last_ack.0 <= last_ack),
+                AcksAndUnread,
+                "{user} is listed with {position:?} in {}, durable is {last_ack}",
+                room.room_id
+            );
+            let unread = known.unread(&user);
+            ensure!(
+                !self.is_peace
+                    || position.is_some_and(|position| {
+                        position.last_ack.0 == last_ack && u64::from(position.unread_count) == unread
+                    }),
+                AcksAndUnread,
+                "{user} is listed with {position:?} in {}, it is {last_ack} and {unread} unread",
+                room.room_id
+            );
+        }
+        let expected = self.model.rooms_of(&user).count();
+        ensure!(
+            !self.is_peace || has_more || rooms.len() == expected,
+            (self.restart_invariant()),
+            "{user} is in {expected} rooms, {} are listed",
+            rooms.len()
+        );
+        Ok(())
+    }
+
+    fn check_members(&self, room_id: &RoomId, page: &MemberPage) -> Checked {
+        let expected: Vec<_> = self.model.room(room_id).map_or_else(Vec::new, |room| room.members.keys().collect());
+        let shown: Vec<_> = page.members.iter().map(|member| &member.user_id).collect();
+        ensure!(shown == expected, MembersOnly, "the members of {room_id} are shown as {shown:?}, not {expected:?}");
+        Ok(())
+    }
+
+    pub(super) fn check_sent(
+        &mut self,
+        room_id: &RoomId,
+        content: &str,
+        key: Option<&str>,
+        message: &Message,
+    ) -> Checked {
+        ensure!(message.room_id == *room_id, OneAnswer, "a message into {room_id} came out in {}", message.room_id);
+        self.model.check_message(message)?;
+        ensure!(
+            message.content == content,
+            Idempotency,
+            "{content:.80} was answered with {:.80}, key {key:?}",
+            message.content
+        );
+        if key.is_some() && self.lost_answers.iter().any(|lost| lost == content) {
+            self.probes.hit(Probe::IdempotentHitAfterLostAnswer);
+        }
+        self.answered.push((room_id.clone(), message.seq.0, message.message_id.clone()));
+        Ok(())
+    }
+
+    fn check_history(&self, room_id: &RoomId, wanted: Wanted, found: &MessagePage) -> Checked {
+        let head = self.head(room_id);
+        let seqs: Vec<u64> = found.messages.iter().map(|message| message.seq.0).collect();
+        for message in &found.messages {
+            ensure!(message.room_id == *room_id, OneAnswer, "{:?} in the history of {room_id}", message.room_id);
+            self.model.check_message(message)?;
+        }
+        let is_gapless = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        let fits = if wanted.backwards {
+            let last = wanted.from.saturating_sub(1);
+            seqs.last().is_none_or(|seq| *seq <= last) && (!self.is_peace || seqs.last().copied().unwrap_or(0) == last.min(head))
+        } else {
+            seqs.first().is_none_or(|first| *first == wanted.from + 1)
+                && (!self.is_peace || !seqs.is_empty() || wanted.from >= head)
+        };
+        ensure!(
+            is_gapless && fits && seqs.len() as u64 <= wanted.limit,
+            AnsweredSurvives,
+            "history {wanted:?} of {room_id}, which has {head}, is {seqs:?}"
+        );
+        let has_more = match (seqs.first(), seqs.last()) {
+            (Some(first), _) if wanted.backwards => *first > 1,
+            (_, Some(last)) if !wanted.backwards => *last < head,
+            _ => false,
+        };
+        ensure!(
+            !self.is_peace || found.has_more == has_more,
+            AnsweredSurvives,
+            "history {wanted:?} of {room_id} says has_more {}, of {head} came {seqs:?}",
+            found.has_more
+        );
+        Ok(())
+    }
+}
+
+/// What is told of a room that there is not, byte for byte.
+const NO_ROOM: &[u8] = br#"{"success":false,"error":{"code":"NOT_FOUND","message":"there is no such room"}}"#;

@@ -1,0 +1,388 @@
+//! The core between an input and its effects, each checked as it comes.
+
+use chatapi_core::store::StoreRequest;
+use chatapi_core::{CloseReason, ConnId, Effect, Event, Input, OpId, RequestId};
+
+use super::clients::Asked;
+use super::link::Link;
+use super::{BucketName, Phase, Simulation};
+use crate::action::Peer;
+use crate::invariant::{Checked, Invariant, Violation, ensure};
+use crate::probe::Probe;
+use crate::sabotage::Sabotage;
+
+/// A connection is silent for this long, in microseconds, before another of its user may take its place.
+const PING_ANSWER_MAX: u64 = 10_000_000;
+
+impl Simulation {
+    /// Lets the core handle an input, and carries out what it wants.
+    pub(super) fn input(&mut self, mut input: Input) -> Checked {
+        let mut now = self.now();
+        let credentials = match &input {
+            Input::Handshake { conn, .. } if self.saboteur.is_some() => self.credentials_of(*conn),
+            _ => None,
+        };
+        let Some(process) = self.process.as_mut().filter(|process| process.phase != Phase::Stopped) else {
+            return Ok(());
+        };
+        let mut times = 1;
+        if let Some(saboteur) = &mut self.saboteur {
+            times = saboteur.on_input(&mut now, &mut input, credentials.as_ref());
+        }
+        self.inputs += 1;
+        self.trace.input(now, &input);
+        let mut effects = Vec::new();
+        for _ in 1..times {
+            process.core.handle(now, input.clone());
+            while let Some(effect) = process.core.poll_effect() {
+                effects.push(effect);
+            }
+        }
+        self.handling = Handling::of(&input);
+        if times > 0 {
+            process.core.handle(now, input);
+            while let Some(effect) = process.core.poll_effect() {
+                effects.push(effect);
+            }
+        }
+        let bound = 64 + 8 * (self.links.len() + self.requests.len());
+        ensure!(
+            effects.len() <= bound,
+            NoSpinning,
+            "{} effects of one input, with {} connections and {} requests",
+            effects.len(),
+            self.links.len(),
+            self.requests.len()
+        );
+        self.carry_out(effects)?;
+        self.handling = Handling::Other;
+        self.check_shutdown()
+    }
+
+    pub(super) fn carry_out(&mut self, mut effects: Vec<Effect>) -> Checked {
+        self.let_saboteur_at(&mut effects);
+        self.trace.effects(&effects);
+        for effect in effects {
+            if self.story.is_some() {
+                self.tell(|_| crate::story::effect(&effect));
+            }
+            let is_stopped = self.process.as_ref().is_some_and(|process| process.phase == Phase::Stopped);
+            ensure!(!is_stopped, CleanShutdown, "after Stop came {effect:?}");
+            match effect {
+                Effect::Store { op, request } => self.on_store(op, request)?,
+                Effect::Respond { request, answer } => self.on_answer(request, &answer)?,
+                Effect::Accept { request, conn, rate_limit } => {
+                    self.on_accept(request, conn)?;
+                    let who = self.links.get(&conn).map(|link| link.who);
+                    if let Some(who) = who {
+                        self.check_remaining(who.tenant, BucketName::Connects, rate_limit)?;
+                    }
+                }
+                Effect::Send { conns, frame } => self.on_send(&conns, &frame)?,
+                Effect::Ping { conns } => {
+                    for conn in conns {
+                        self.open_link_of(conn)?.queue_ping();
+                    }
+                }
+                Effect::Close { conn, reason } => self.on_close(conn, reason)?,
+                Effect::Report(event) => self.on_event(&event),
+                Effect::Stop => self.on_stop()?,
+            }
+        }
+        Ok(())
+    }
+
+    fn let_saboteur_at(&mut self, effects: &mut Vec<Effect>) {
+        let is_stopped = self.process.as_ref().is_some_and(|process| process.phase == Phase::Stopped);
+        let Some(mut saboteur) = self.saboteur.take() else {
+            return;
+        };
+        let open = || self.links.values().filter(|link| link.closed.is_none() && link.sent.connected);
+        let others = |conn: ConnId| {
+            let tenant = self.links.get(&conn)?.who.tenant;
+            open().find(|link| link.who.tenant != tenant).map(|link| link.conn)
+        };
+        let strangers = |conn: ConnId, room_id: &chatapi_core::RoomId| {
+            let tenant = self.links.get(&conn)?.who.tenant;
+            let members = &self.model.room(room_id)?.members;
+            let mut outside = open().filter(|link| link.who.tenant == tenant && !members.contains_key(&link.user));
+            outside.next().map(|link| link.conn)
+        };
+        let anyone = self.links.keys().next().copied();
+        saboteur.on_effects(effects, is_stopped, others, strangers, anyone);
+        self.saboteur = Some(saboteur);
+    }
+
+    fn on_store(&mut self, op: OpId, mut request: StoreRequest) -> Checked {
+        ensure!(op > self.last_op, OperationsOnce, "{op:?} was submitted after {:?}", self.last_op);
+        self.last_op = op;
+        if let Some(saboteur) = &mut self.saboteur {
+            saboteur.on_submit(&mut request);
+        }
+        if let Some(tenant) = self.charged_tenant(&request) {
+            self.charge(tenant, BucketName::Requests, true, "a request")?;
+        }
+        self.store.submit(op, request);
+        Ok(())
+    }
+
+    /// Whose bucket a step was paid from when it was submitted; frames are charged where they are sent.
+    fn charged_tenant(&self, request: &StoreRequest) -> Option<u8> {
+        let tenant = match request {
+            StoreRequest::CreateRoom(new) => new.tenant,
+            StoreRequest::AppendMessage(new) => new.tenant,
+            StoreRequest::ListRooms { tenant, .. }
+            | StoreRequest::ReadRoom { tenant, .. }
+            | StoreRequest::ListMembers { tenant, .. }
+            | StoreRequest::ReadMessages { tenant, .. }
+            | StoreRequest::Acknowledge { tenant, .. } => *tenant,
+            StoreRequest::Boot
+            | StoreRequest::CheckWritable { .. }
+            | StoreRequest::CreateTenant(_)
+            | StoreRequest::FindTenant { .. }
+            | StoreRequest::LoadBacklog { .. }
+            | StoreRequest::ReadFrames { .. }
+            | StoreRequest::ReadHead { .. } => return None,
+        };
+        if self.handling == Handling::Frame { None } else { self.model.tenant_number(tenant) }
+    }
+
+    /// Counts work for a tenant. `is_admitted` says whether the core took it on.
+    pub(super) fn charge(&mut self, tenant: u8, bucket: BucketName, is_admitted: bool, what: &str) -> Checked {
+        let now = self.now().mono;
+        let Some(limits) = self.limits_mut(tenant, bucket) else {
+            return Ok(());
+        };
+        if is_admitted {
+            limits.sure.add(now);
+            limits.possible.add(now);
+            ensure!(!limits.sure.is_over(now), RateLimit, "tenant {tenant}: {what} was admitted over the limit");
+        } else {
+            ensure!(
+                limits.possible.left(now) == 0,
+                RateLimit,
+                "tenant {tenant}: {what} was refused with {} tokens left",
+                limits.possible.left(now)
+            );
+        }
+        Ok(())
+    }
+
+    /// Work that may have been counted by the core.
+    pub(super) fn charge_perhaps(&mut self, tenant: u8, bucket: BucketName) {
+        let now = self.now().mono;
+        if let Some(limits) = self.limits_mut(tenant, bucket) {
+            limits.possible.add(now);
+        }
+    }
+
+    fn limits_mut(&mut self, tenant: u8, bucket: BucketName) -> Option<&mut super::Limits> {
+        let tenant = self.tenants.get_mut(usize::from(tenant))?.as_mut()?;
+        Some(match bucket {
+            BucketName::Requests => &mut tenant.requests,
+            BucketName::Connects => &mut tenant.connects,
+        })
+    }
+
+    pub(super) fn check_remaining(
+        &mut self,
+        tenant: u8,
+        bucket: BucketName,
+        told: chatapi_core::RateLimitStatus,
+    ) -> Checked {
+        let now = self.now().mono;
+        let Some(limits) = self.limits_mut(tenant, bucket) else {
+            return Ok(());
+        };
+        let (least, most) = (limits.possible.left(now), limits.sure.left(now));
+        ensure!(
+            (least..=most).contains(&u64::from(told.remaining)),
+            RateLimit,
+            "tenant {tenant} is told that {} tokens remain, it is {least} to {most}",
+            told.remaining
+        );
+        Ok(())
+    }
+
+    fn on_accept(&mut self, request: RequestId, conn: ConnId) -> Checked {
+        let Some(outstanding) = self.requests.remove(&request) else {
+            ensure!(false, OneAnswer, "{request:?} was accepted and is not waiting");
+            return Ok(());
+        };
+        let (Asked::Handshake { conn: named, user, token, sync, as_other }, Some(who)) =
+            (&outstanding.asked, outstanding.who)
+        else {
+            ensure!(false, OneAnswer, "{:?} was accepted as a handshake", outstanding.asked);
+            return Ok(());
+        };
+        ensure!(*named == conn, OneAnswer, "{request:?} was accepted as {conn:?}, it is {named:?}");
+        let now = self.now().mono;
+        if let Some(index) = *token {
+            let incarnation = self.incarnation;
+            let token = &mut self.tokens[index];
+            ensure!(!token.admitted, TokensOnce, "a token of {user} admitted twice");
+            ensure!(!as_other, TokensOnce, "a token of {user} admitted somebody");
+            ensure!(
+                token.incarnation == incarnation && now.0 < token.issued.0 + 60_000_000,
+                TokensOnce,
+                "a token of {user} that was issued at {:?} in life {} admitted at {now:?} in life {incarnation}",
+                token.issued,
+                token.incarnation
+            );
+            token.admitted = true;
+        }
+        let is_running = self.process.as_ref().is_some_and(|process| process.phase == Phase::Running);
+        ensure!(is_running, CleanShutdown, "{conn:?} was accepted during a shutdown");
+        self.charge(who.tenant, BucketName::Connects, true, "a connect")?;
+        let mut link = Link::new(conn, who, user.clone(), *sync, now);
+        for (room_id, room) in self.model.rooms_of(user) {
+            link.sent.acked_before.insert(room_id.clone(), room.last_ack(user));
+        }
+        self.links.insert(conn, link);
+        if outstanding.is_abandoned {
+            // The socket was gone before its answer came: the driver says so.
+            self.gone.push(conn);
+        }
+        Ok(())
+    }
+
+    /// Tells the core of connections that ended before they were established.
+    pub(super) fn report_gone(&mut self) -> Checked {
+        for conn in std::mem::take(&mut self.gone) {
+            if self.links.remove(&conn).is_some() {
+                self.input(Input::Closed { conn, by: chatapi_core::ClosedBy::Error })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A connection that may still be sent to.
+    pub(super) fn open_link_of(&mut self, conn: ConnId) -> Checked<&mut Link> {
+        match self.links.get_mut(&conn) {
+            Some(link) if link.closed.is_none() => Ok(link),
+            Some(_) => Err(Violation::new(Invariant::OneAnswer, format!("{conn:?} is sent to after its close"))),
+            None => Err(Violation::new(Invariant::OneAnswer, format!("{conn:?} is sent to and is not open"))),
+        }
+    }
+
+    fn on_close(&mut self, conn: ConnId, reason: CloseReason) -> Checked {
+        let now = self.now().mono;
+        let cap = self.setup.connections_per_user as usize;
+        let link = self.open_link_of(conn)?;
+        link.closed = Some(reason);
+        let (who, user) = (link.who, link.user.clone());
+        let silent = (now - link.last_heard).0;
+        let is_new = !link.sent.connected;
+        let peer = link.peer;
+        let (queued_bytes, queued_frames) = link.queued();
+        let is_falling_behind = queued_frames > 0;
+        let invalid = link.invalid_in_a_row;
+        match reason {
+            CloseReason::TooManyConnections => {
+                let open = self.links.values().filter(|link| link.closed.is_none() && link.user == user).count();
+                ensure!(is_new && open >= cap, OneAnswer, "{conn:?} of {user} was closed as one too many beside {open}");
+                self.probes.hit(Probe::CapRefused);
+            }
+            CloseReason::TooManyInvalidFrames => {
+                ensure!(invalid >= 20, OneAnswer, "{conn:?} was closed after {invalid} invalid frames");
+            }
+            CloseReason::SlowReader => {
+                ensure!(
+                    is_falling_behind,
+                    BoundedQueues,
+                    "{conn:?} of {user} was closed as too slow with nothing waiting for it"
+                );
+                ensure!(
+                    peer != Peer::Reads || queued_bytes >= 64 * 1024 || queued_frames >= 64,
+                    BoundedQueues,
+                    "{conn:?} was closed as too slow with {queued_bytes} bytes in {queued_frames} frames waiting"
+                );
+                self.probes.hit(Probe::SlowReaderClosed);
+            }
+            CloseReason::Unresponsive => {
+                ensure!(silent >= PING_ANSWER_MAX, BoundedQueues, "{conn:?} was silent for {silent} µs and is closed");
+                if matches!(self.handling, Handling::Other) && silent >= 60_000_000 {
+                    self.probes.hit(Probe::VanishedClosed);
+                } else {
+                    self.probes.hit(Probe::CapReplaced);
+                }
+            }
+            CloseReason::Shutdown => {
+                let drains = self.process.as_ref().is_some_and(|process| process.phase != Phase::Running);
+                ensure!(drains, CleanShutdown, "{conn:?} of {who:?} was closed for a shutdown that there is not");
+            }
+            CloseReason::StoreUnavailable => {}
+        }
+        Ok(())
+    }
+
+    fn on_event(&mut self, event: &Event) {
+        match event {
+            Event::RoomRecovered { .. } => self.probes.hit(Probe::RoomRecovered),
+            Event::StoreTimedOut { .. } => self.probes.hit(Probe::StoreTimedOut),
+            Event::StoreFailed { .. } | Event::Ready | Event::TenantCreated { .. } => {}
+        }
+    }
+
+    fn on_stop(&mut self) -> Checked {
+        let now = self.now().mono;
+        let drain = self.setup.drain_timeout_ms * 1_000;
+        let Some(process) = &mut self.process else {
+            return Ok(());
+        };
+        let Phase::Draining { since } = process.phase else {
+            ensure!(false, CleanShutdown, "Stop without a shutdown");
+            return Ok(());
+        };
+        process.phase = Phase::Stopped;
+        if (now - since).0 >= drain {
+            self.probes.hit(Probe::ShutdownAtDeadline);
+        }
+        let unanswered = self.requests.values().find(|outstanding| !outstanding.is_abandoned);
+        ensure!(unanswered.is_none(), CleanShutdown, "Stop came with {unanswered:?} unanswered");
+        let open = self.links.values().find(|link| link.closed.is_none());
+        ensure!(open.is_none(), CleanShutdown, "Stop came with {:?} open", open.map(|link| link.conn));
+        Ok(())
+    }
+
+    fn check_shutdown(&mut self) -> Checked {
+        let now = self.now().mono;
+        let drain = self.setup.drain_timeout_ms * 1_000;
+        if let Some(Phase::Draining { since }) = self.process.as_ref().map(|process| process.phase) {
+            // The core is woken at its deadline at the latest, unless the tick is late.
+            ensure!(
+                self.saboteur.as_ref().is_some_and(|saboteur| saboteur.kind == Sabotage::FastClock)
+                    || (now - since).0 <= drain,
+                CleanShutdown,
+                "the shutdown since {since:?} is not over at {now:?}"
+            );
+        }
+        self.report_gone()
+    }
+}
+
+/// Which input the core is handling, as far as the limits go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Handling {
+    /// A request, or the answer to the look-up of a key that requests wait for: what is answered now was decided now.
+    Deciding,
+    /// A client frame.
+    Frame,
+    Other,
+}
+
+impl Handling {
+    fn of(input: &Input) -> Self {
+        match input {
+            Input::Request { .. } | Input::Handshake { .. } => Self::Deciding,
+            Input::Stored { result: Ok(chatapi_core::store::StoreReply::Tenant(_)) | Err(_), .. } => Self::Deciding,
+            Input::Frame { .. } => Self::Frame,
+            Input::Stored { .. }
+            | Input::Heard { .. }
+            | Input::Flushed { .. }
+            | Input::Closed { .. }
+            | Input::Tick
+            | Input::Shutdown => Self::Other,
+        }
+    }
+}

@@ -1,0 +1,287 @@
+//! What connections were sent, compared with the model.
+
+use std::borrow::Cow;
+
+use chatapi_core::ws::Frame;
+use chatapi_core::{ConnId, RoomId, UserId};
+use serde::Deserialize;
+
+use super::link::{Link, Owed, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
+use super::{Phase, Simulation};
+use crate::action::Peer;
+use crate::invariant::{Checked, ensure};
+use crate::probe::Probe;
+
+/// A server frame, as a client reads it.
+#[derive(Debug, Deserialize)]
+struct Seen<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow, default)]
+    room_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    message_id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    seq: Option<u64>,
+    #[serde(borrow, default)]
+    user_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    content: Option<Cow<'a, str>>,
+    #[serde(default)]
+    replayed: bool,
+    #[serde(borrow, default)]
+    request_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    code: Option<Cow<'a, str>>,
+    #[serde(default)]
+    rooms: Option<u64>,
+    #[serde(default)]
+    messages: Option<u64>,
+    #[serde(borrow, default)]
+    truncated: Option<std::collections::BTreeMap<Cow<'a, str>, u64>>,
+    #[serde(default)]
+    reconnect_after_ms: Option<u64>,
+}
+
+/// What a queue may hold before a frame that counts as alone in it.
+const COUNTS_AS_EMPTY: (u64, usize) = (64 * 1024, 64);
+
+impl Simulation {
+    pub(super) fn on_send(&mut self, conns: &[ConnId], frame: &Frame) -> Checked {
+        let seen: Seen<'_> = match serde_json::from_slice(frame.as_bytes()) {
+            Ok(seen) => seen,
+            Err(error) => {
+                ensure!(false, OneAnswer, "a frame is none: {error}");
+                return Ok(());
+            }
+        };
+        for conn in conns {
+            let link = self.open_link_of(*conn)?;
+            let before = link.queued();
+            link.queue_frame(frame);
+            let after = link.queued();
+            let (tenant, is_large) = (link.who.tenant, after.1 * 10 >= WAITING_FRAMES_MAX * 9 || after.0 * 10 >= WAITING_BYTES_MAX * 9);
+            let fits = after.0 <= WAITING_BYTES_MAX && after.1 <= WAITING_FRAMES_MAX;
+            let counts_as_empty = before.0 <= COUNTS_AS_EMPTY.0 && before.1 <= COUNTS_AS_EMPTY.1;
+            if is_large {
+                self.probes.hit(Probe::QueueFull);
+            }
+            ensure!(
+                fits || counts_as_empty || seen.r#type == "server.shutdown",
+                BoundedQueues,
+                "{} bytes in {} frames wait for {conn:?}, and {} bytes in {} before this {}",
+                after.0,
+                after.1,
+                before.0,
+                before.1,
+                seen.r#type
+            );
+            self.check_isolation(Some(tenant), frame.as_bytes())?;
+            self.check_frame(*conn, &seen)?;
+        }
+        Ok(())
+    }
+
+    fn check_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let Some(link) = self.links.get(&conn) else {
+            return Ok(());
+        };
+        let is_first = !link.sent.connected;
+        ensure!(
+            is_first == (seen.r#type == "connected"),
+            OrderOnConnection,
+            "{conn:?} is sent {} {}",
+            seen.r#type,
+            if is_first { "before connected" } else { "again" }
+        );
+        match seen.r#type.as_ref() {
+            "connected" => {
+                let link = self.open_link_of(conn)?;
+                let user = seen.user_id.as_deref();
+                link.sent.connected = true;
+                ensure!(user == Some(link.user.as_str()), TenantIsolation, "{} is greeted as {user:?}", link.user);
+            }
+            "message" => self.check_message_frame(conn, seen)?,
+            "ack.received" => self.check_ack_frame(conn, seen)?,
+            "sync.complete" => self.check_sync(conn, seen)?,
+            "error" => {
+                if seen.code.as_deref() == Some("RATE_LIMIT_EXCEEDED") {
+                    self.frame_refused = true;
+                }
+            }
+            "pong" => {}
+            "server.shutdown" => {
+                let drains = self.process.as_ref().is_some_and(|process| matches!(process.phase, Phase::Draining { .. }));
+                ensure!(drains, CleanShutdown, "{conn:?} hears of a shutdown that there is not");
+                let after = seen.reconnect_after_ms.unwrap_or(0);
+                ensure!((2_500..=7_500).contains(&after), CleanShutdown, "{conn:?} is to come back after {after} ms");
+                self.open_link_of(conn)?.sent.shutdown = true;
+            }
+            other => ensure!(false, OneAnswer, "{conn:?} is sent a frame of type {other}"),
+        }
+        self.settle_owed(conn, seen)
+    }
+
+    /// A frame that bears a `request_id` is the one answer to what bore it.
+    fn settle_owed(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let Some(request_id) = seen.request_id.as_deref() else {
+            return Ok(());
+        };
+        let link = self.open_link_of(conn)?;
+        let Some(owed) = link.owed.remove(request_id) else {
+            ensure!(false, OneAnswer, "{conn:?} is answered {request_id} once more, or for another: {seen:?}");
+            return Ok(());
+        };
+        let fits = match (&owed, seen.r#type.as_ref()) {
+            (_, "error") => true,
+            (Owed::Message { room_id, content }, "message") => {
+                seen.room_id.as_deref() == Some(room_id.as_str()) && seen.content.as_deref() == Some(content.as_str())
+            }
+            (Owed::Ack, "ack.received") | (Owed::Pong, "pong") => true,
+            (Owed::Message { .. } | Owed::Ack | Owed::Pong, _) => false,
+        };
+        ensure!(fits, OneAnswer, "{conn:?} is answered {request_id}, which wants {owed:?}, with {seen:?}");
+        if seen.r#type == "error" {
+            return self.check_frame_refusal(conn, &owed, seen.code.as_deref().unwrap_or_default());
+        }
+        Ok(())
+    }
+
+    fn check_frame_refusal(&mut self, conn: ConnId, owed: &Owed, code: &str) -> Checked {
+        let Some(link) = self.links.get(&conn) else {
+            return Ok(());
+        };
+        if let (Owed::Message { room_id, .. }, "NOT_FOUND" | "AUTHORIZATION_ERROR") = (owed, code) {
+            let room = self.model.room(room_id);
+            let is_own = room.is_some_and(|room| room.tenant == link.who.tenant);
+            let is_member = room.is_some_and(|room| room.members.contains_key(&link.user));
+            ensure!(!is_member, MembersOnly, "{} is kept out of {room_id} with {code}", link.user);
+            ensure!(
+                is_own == (code == "AUTHORIZATION_ERROR"),
+                ForeignLooksMissing,
+                "{} is told {code} of {room_id}",
+                link.user
+            );
+        }
+        ensure!(!(code == "UNAVAILABLE" && self.is_peace), EveryoneCatchesUp, "in peace {conn:?} is refused {owed:?}");
+        Ok(())
+    }
+
+    fn check_message_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let (Some(room_id), Some(seq)) = (seen.room_id.as_deref(), seen.seq) else {
+            ensure!(false, OneAnswer, "{conn:?} is sent a message without a room or a number");
+            return Ok(());
+        };
+        let room_id = RoomId::new(room_id);
+        let who = self.links.get(&conn).map(|link| link.who);
+        self.model.check_shown(
+            &room_id,
+            seq,
+            seen.message_id.as_deref().unwrap_or_default(),
+            seen.content.as_deref().unwrap_or_default(),
+        )?;
+        self.check_membership(who, &room_id)?;
+        if seen.replayed {
+            return Ok(());
+        }
+        let (acked, restart) = match (self.model.room(&room_id), who) {
+            (Some(room), Some(who)) => (room.last_ack(&super::user_id(who)), self.restart_invariant()),
+            _ => return Ok(()),
+        };
+        let head = self.head(&room_id);
+        let link = self.open_link_of(conn)?;
+        match link.sent.positions.get(&room_id).copied() {
+            Some(last) => ensure!(
+                seq == last + 1,
+                OrderOnConnection,
+                "{conn:?} of {} is sent {seq} after {last} of {room_id}",
+                link.user
+            ),
+            None => check_first(link, &room_id, seq, acked, head, restart)?,
+        }
+        if !link.sent.synced {
+            link.sent.before_sync += 1;
+        }
+        link.sent.positions.insert(room_id, seq);
+        Ok(())
+    }
+
+    fn check_ack_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let (Some(room_id), Some(seq), Some(user)) = (seen.room_id.as_deref(), seen.seq, seen.user_id.as_deref()) else {
+            ensure!(false, OneAnswer, "{conn:?} is sent an ack without a room, a number or a user");
+            return Ok(());
+        };
+        let (room_id, user) = (RoomId::new(room_id), UserId::new(user));
+        let who = self.links.get(&conn).map(|link| link.who);
+        self.check_membership(who, &room_id)?;
+        let durable = self.model.room(&room_id).map_or(0, |room| room.last_ack(&user));
+        ensure!(seq <= durable, DurableFirst, "{conn:?} hears that {user} acknowledged {seq}, durable is {durable}");
+        let link = self.open_link_of(conn)?;
+        let earlier = link.sent.acks.insert((room_id.clone(), user.clone()), seq).unwrap_or(0);
+        ensure!(seq >= earlier, AcksAndUnread, "{conn:?} hears that {user} acknowledged {seq} in {room_id}, after {earlier}");
+        Ok(())
+    }
+
+    fn check_sync(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let is_truncated = seen.truncated.as_ref().is_some_and(|truncated| !truncated.is_empty());
+        if is_truncated {
+            self.probes.hit(Probe::Truncated);
+        }
+        let link = self.open_link_of(conn)?;
+        ensure!(link.wants_backlog && !link.sent.synced, OneAnswer, "{conn:?} is synced again, or wants no backlog");
+        link.sent.synced = true;
+        ensure!(
+            seen.messages.is_some_and(|messages| messages <= link.sent.before_sync)
+                && seen.rooms.is_some_and(|rooms| rooms <= link.sent.positions.len() as u64),
+            EveryoneCatchesUp,
+            "{conn:?} of {} was sent {} messages of {} rooms and is told {:?} of {:?}",
+            link.user,
+            link.sent.before_sync,
+            link.sent.positions.len(),
+            seen.messages,
+            seen.rooms
+        );
+        for (room_id, first) in seen.truncated.iter().flatten() {
+            let position = link.sent.positions.get(&RoomId::new(room_id)).copied().unwrap_or(0);
+            ensure!(
+                *first <= position,
+                EveryoneCatchesUp,
+                "{conn:?} is told that {room_id} came from {first} on, it was sent up to {position}"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The first message of a room on a connection: the first that the user has not acknowledged, unless the backlog was
+/// not wanted or is cut to its newest thousand.
+fn check_first(
+    link: &Link,
+    room_id: &RoomId,
+    seq: u64,
+    acked: u64,
+    head: u64,
+    invariant: crate::invariant::Invariant,
+) -> Checked {
+    let before = link.sent.acked_before.get(room_id).copied().unwrap_or(0);
+    ensure!(
+        seq > before || !link.wants_backlog,
+        OrderOnConnection,
+        "{:?} of {} begins with {seq} of {room_id}, acknowledged was {before}",
+        link.conn,
+        link.user
+    );
+    let is_cut = head.saturating_sub(acked) >= 1_000;
+    if seq > acked + 1 && link.wants_backlog && !is_cut {
+        return Err(crate::invariant::Violation::new(
+            invariant,
+            format!("{:?} of {} begins with {seq} of {room_id}, acknowledged is {acked}", link.conn, link.user),
+        ));
+    }
+    Ok(())
+}
+
+/// Whether a peer is one that must get everything.
+pub(super) const fn must_hear(link: &Link) -> bool {
+    matches!(link.peer, Peer::Reads) && link.closed.is_none()
+}

@@ -1,0 +1,176 @@
+//! A WebSocket connection: what waits in the driver's queue, what the peer does, and what it was sent so far.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use chatapi_core::ws::Frame;
+use chatapi_core::{CloseReason, ConnId, FLUSH_REPORT_BYTES, FLUSH_REPORT_FRAMES, Input, Micros, MonoMicros, RoomId, UserId};
+
+use super::bucket::Debt;
+use crate::action::{Peer, Who};
+
+/// A flush is reported with the first write that is so much later than the last report.
+const REPORT_INTERVAL: Micros = Micros::from_secs(5);
+/// What `ping`, `ack` and `typing` frames may come to in a second on a connection (protocol, section 2).
+const CONTROL_FRAMES_PER_SECOND: u32 = 50;
+/// What waits for a connection at the most (protocol, section 7).
+pub(crate) const WAITING_BYTES_MAX: u64 = 1024 * 1024;
+pub(crate) const WAITING_FRAMES_MAX: usize = 1_024;
+
+/// A connection, from its accept on.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) conn: ConnId,
+    pub(crate) who: Who,
+    pub(crate) user: UserId,
+    pub(crate) wants_backlog: bool,
+    pub(crate) peer: Peer,
+    /// It took nothing for a while.
+    pub(crate) was_stalled: bool,
+    pub(crate) closed: Option<CloseReason>,
+    /// What was sent, as far as the order on a connection goes.
+    pub(crate) sent: Sent,
+    /// Answers that are owed, by `request_id`.
+    pub(crate) owed: BTreeMap<String, Owed>,
+    pub(crate) control: Debt,
+    pub(crate) last_heard: MonoMicros,
+    pub(crate) invalid_in_a_row: u32,
+    queue: VecDeque<Waiting>,
+    queued_bytes: u64,
+    queued_frames: usize,
+    unreported_frames: u32,
+    unreported_bytes: u64,
+    was_full: bool,
+    peer_reads: bool,
+    last_report: MonoMicros,
+}
+
+/// What a connection was sent.
+#[derive(Debug, Default)]
+pub(crate) struct Sent {
+    pub(crate) connected: bool,
+    pub(crate) synced: bool,
+    pub(crate) shutdown: bool,
+    /// The newest message of each room.
+    pub(crate) positions: BTreeMap<RoomId, u64>,
+    /// The newest ack of each room and user.
+    pub(crate) acks: BTreeMap<(RoomId, UserId), u64>,
+    /// How far the user had acknowledged when the connection was accepted.
+    pub(crate) acked_before: BTreeMap<RoomId, u64>,
+    /// `message` frames before `sync.complete`.
+    pub(crate) before_sync: u64,
+}
+
+/// What a frame of the client's is to be answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Owed {
+    /// A `message` with this text, in this room.
+    Message { room_id: RoomId, content: String },
+    /// `ack.received`.
+    Ack,
+    /// `pong`.
+    Pong,
+}
+
+#[derive(Debug)]
+enum Waiting {
+    Frame(u64),
+    Ping,
+}
+
+impl Link {
+    pub(crate) fn new(conn: ConnId, who: Who, user: UserId, wants_backlog: bool, now: MonoMicros) -> Self {
+        Self {
+            conn,
+            who,
+            user,
+            wants_backlog,
+            peer: Peer::Reads,
+            was_stalled: false,
+            closed: None,
+            sent: Sent::default(),
+            owed: BTreeMap::new(),
+            control: Debt::none(CONTROL_FRAMES_PER_SECOND),
+            last_heard: now,
+            invalid_in_a_row: 0,
+            queue: VecDeque::new(),
+            queued_bytes: 0,
+            queued_frames: 0,
+            unreported_frames: 0,
+            unreported_bytes: 0,
+            was_full: false,
+            peer_reads: false,
+            last_report: now,
+        }
+    }
+
+    pub(crate) fn queue_frame(&mut self, frame: &Frame) {
+        let size_bytes = frame.size_bytes() as u64;
+        self.queue.push_back(Waiting::Frame(size_bytes));
+        self.queued_bytes += size_bytes;
+        self.queued_frames += 1;
+    }
+
+    pub(crate) fn queue_ping(&mut self) {
+        self.queue.push_back(Waiting::Ping);
+    }
+
+    /// Bytes and frames that wait.
+    pub(crate) const fn queued(&self) -> (u64, usize) {
+        (self.queued_bytes, self.queued_frames)
+    }
+
+    pub(crate) fn has_queued(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The socket takes up to `count` frames. Hands back what the core is to be told.
+    pub(crate) fn flush(&mut self, count: usize, now: MonoMicros) -> Vec<Input> {
+        let mut inputs = Vec::new();
+        let takes = match self.peer {
+            // A kernel's buffer takes something for a peer that is gone, for a while.
+            Peer::Vanishes => count.min(16),
+            Peer::Reads => count,
+            Peer::Stalls => 0,
+        };
+        if takes < count && self.has_queued() {
+            self.was_full = true;
+        }
+        let mut wrote = false;
+        let mut pinged = false;
+        for _ in 0..takes {
+            match self.queue.pop_front() {
+                None => break,
+                Some(Waiting::Ping) => pinged = true,
+                Some(Waiting::Frame(size_bytes)) => {
+                    self.queued_bytes -= size_bytes;
+                    self.queued_frames -= 1;
+                    self.unreported_frames += 1;
+                    self.unreported_bytes += size_bytes;
+                }
+            }
+            wrote = true;
+        }
+        if !wrote {
+            return inputs;
+        }
+        self.peer_reads |= self.peer == Peer::Reads && std::mem::take(&mut self.was_full);
+        let is_much = self.unreported_bytes >= FLUSH_REPORT_BYTES || self.unreported_frames >= FLUSH_REPORT_FRAMES;
+        if self.closed.is_none() && (is_much || self.peer_reads || now - self.last_report >= REPORT_INTERVAL) {
+            self.last_report = now;
+            if self.peer_reads {
+                self.last_heard = now;
+            }
+            inputs.push(Input::Flushed {
+                conn: self.conn,
+                frames: std::mem::take(&mut self.unreported_frames),
+                size_bytes: std::mem::take(&mut self.unreported_bytes),
+                peer_reads: std::mem::take(&mut self.peer_reads),
+            });
+        }
+        if pinged && self.peer == Peer::Reads && self.closed.is_none() {
+            self.last_heard = now;
+            inputs.push(Input::Heard { conn: self.conn });
+        }
+        inputs
+    }
+}
