@@ -15,7 +15,7 @@ use crate::limits::{RateLimitStatus, TokenBucket};
 use crate::model::Tenant;
 use crate::operations::Step;
 use crate::secret::Digest;
-use crate::store::{StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::store::{Lane, StoreFailure, StoreReply, StoreRequest, StoreResult};
 use crate::time::{Micros, MonoMicros};
 use crate::ws::HandshakeRequest;
 
@@ -186,8 +186,9 @@ impl Core {
             return;
         }
         let is_asked = self.tenants.asking.contains_key(&api_key);
-        let is_full = self.tenants.waiters >= KEY_WAITERS || self.tenants.asking.len() >= KEY_LOOKUPS;
-        if is_full && (!is_asked || self.tenants.waiters >= KEY_WAITERS) {
+        // Look-ups that were given up still take their places in the lane.
+        let takes_another = self.tenants.asking.len() < KEY_LOOKUPS && self.operations.has_room(Lane::Read, None);
+        if self.tenants.waiters >= KEY_WAITERS || !(is_asked || takes_another) {
             self.go_on(waiter, Err(overloaded()));
             return;
         }
@@ -279,7 +280,8 @@ impl TokenTable {
         now: MonoMicros,
     ) -> (Result<(), ApiError>, Vec<TokenGrant>) {
         let expired = self.remove_expired(now);
-        if self.grants.len() >= TOKENS {
+        // Used ones stand in the order of expiry until their time is over.
+        if self.expiry.len() >= TOKENS {
             return (Err(overloaded()), expired);
         }
         self.grants.insert(token, TokenGrant { tenant, user, expires: now + TOKEN_LIFETIME });

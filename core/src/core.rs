@@ -228,7 +228,7 @@ impl Core {
             }
             Step::LoadBacklog { conn, choice } => self.on_backlog(conn, choice, result),
             Step::ReadFrames { conn, room_id } => self.on_frames_read(conn, room_id, op, result),
-            Step::ReadHead { room_id, members } => self.on_head(room_id, members, tenant, result),
+            Step::ReadHead { room_id } => self.on_head(room_id, tenant, result),
         }
         self.resume_reading();
     }
@@ -281,6 +281,7 @@ impl Core {
             for origin in self.operations.give_up_all() {
                 self.refuse(origin, StoreFailure::OutcomeUnknown);
             }
+            self.abandon_health_check();
         } else if !self.operations.is_idle() {
             return;
         }

@@ -175,6 +175,24 @@ pub struct Message {
     pub deleted_at: Option<UnixMillis>,
 }
 
+impl Message {
+    /// How many bytes `content` and `meta` take inside JSON, where a control character takes up to six. What is sent
+    /// and what waits is bounded by this, whatever a sender writes.
+    #[must_use]
+    pub fn size_on_wire_bytes(&self) -> usize {
+        escaped_len(&self.content) + self.meta.as_deref().map_or(0, escaped_len)
+    }
+}
+
+fn escaped_len(text: &str) -> usize {
+    let escapes = text.bytes().map(|byte| match byte {
+        b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 1,
+        0..0x20 => 5,
+        _ => 0,
+    });
+    text.len() + escapes.sum::<usize>()
+}
+
 /// The key that makes a dm of two users unique in its tenant: `dm:A:B`, the users sorted by their bytes, `%` and `:`
 /// inside an id percent-encoded (protocol, section 4).
 #[must_use]
@@ -187,6 +205,14 @@ pub fn dm_unique_key(one: &UserId, other: &UserId) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_size_of_a_text_on_the_wire_is_what_json_makes_of_it() {
+        let all: String = (0..0x250).filter_map(char::from_u32).collect();
+        for text in ["", "plain", "\u{0}", &all] {
+            assert_eq!(escaped_len(text), serde_json::to_string(text).unwrap().len() - 2, "{text:?}");
+        }
+    }
 
     #[test]
     fn the_key_of_a_dm_is_the_same_from_both_sides_and_unambiguous() {

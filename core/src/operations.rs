@@ -57,10 +57,9 @@ pub(crate) enum Step {
         conn: ConnId,
         room_id: RoomId,
     },
-    /// After an outcome was unknown: what of the room is stored, and who is in it if it was to be created.
+    /// After an outcome was unknown: what of the room is stored.
     ReadHead {
         room_id: RoomId,
-        members: Vec<UserId>,
     },
 }
 

@@ -19,14 +19,26 @@ const RETRY_AFTER: Micros = Micros::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct Recovery {
     boot: bool,
-    /// With the members that the room is to have, where its creation is in doubt.
-    heads: BTreeMap<(TenantKey, RoomId), Vec<UserId>>,
+    rooms: BTreeMap<(TenantKey, RoomId), InDoubt>,
     retry_at: Option<MonoMicros>,
+}
+
+/// A room of which something may be stored that was never reported.
+#[derive(Debug, Default)]
+struct InDoubt {
+    /// Who is to be in it, where its creation is in doubt.
+    members: Vec<UserId>,
+    /// Its newest number is being read; else it is read at the next retry.
+    is_read: bool,
 }
 
 impl Recovery {
     pub(crate) const fn next_retry(&self) -> Option<MonoMicros> {
         self.retry_at
+    }
+
+    fn retry_after(&mut self, now: MonoMicros) {
+        self.retry_at.get_or_insert(now + RETRY_AFTER);
     }
 }
 
@@ -34,36 +46,49 @@ impl Core {
     /// Boots the store again after a moment.
     pub(crate) fn boot_later(&mut self) {
         self.recovery.boot = true;
-        self.recovery.retry_at = Some(self.now.mono + RETRY_AFTER);
+        self.recovery.retry_after(self.now.mono);
     }
 
-    /// Reads a room's newest number, because something may be stored there that was never reported.
+    /// Reads a room's newest number, because something may be stored there that was never reported. One reading serves
+    /// all that is in doubt: it stands behind it in the order of the changes.
     pub(crate) fn recover_room(&mut self, tenant: TenantKey, room_id: RoomId, members: Vec<UserId>) {
-        let request = StoreRequest::ReadHead { tenant, room_id: room_id.clone() };
-        self.submit(Some(tenant), Step::ReadHead { room_id, members }, request);
+        let in_doubt = self.recovery.rooms.entry((tenant, room_id.clone())).or_default();
+        in_doubt.members.extend(members);
+        if !std::mem::replace(&mut in_doubt.is_read, true) {
+            let request = StoreRequest::ReadHead { tenant, room_id: room_id.clone() };
+            self.submit(Some(tenant), Step::ReadHead { room_id }, request);
+        }
     }
 
-    pub(crate) fn on_head(
-        &mut self,
-        room_id: RoomId,
-        members: Vec<UserId>,
-        tenant: Option<TenantKey>,
-        result: StoreResult,
-    ) {
+    /// Brings those into a room's audience whose membership is in doubt, because the room turns out to be there.
+    pub(crate) fn admit_members_in_doubt(&mut self, tenant: TenantKey, room_id: &RoomId) {
+        if self.recovery.rooms.is_empty() {
+            return;
+        }
+        let in_doubt = self.recovery.rooms.get_mut(&(tenant, room_id.clone()));
+        if let Some(members) = in_doubt.map(|in_doubt| std::mem::take(&mut in_doubt.members)) {
+            self.join_online(tenant, room_id, &members, Seq(0));
+        }
+    }
+
+    pub(crate) fn on_head(&mut self, room_id: RoomId, tenant: Option<TenantKey>, result: StoreResult) {
         let Some(tenant) = tenant else {
             return;
         };
         let Ok(StoreReply::Head(head)) = result else {
-            self.recovery.heads.entry((tenant, room_id)).or_default().extend(members);
-            self.recovery.retry_at.get_or_insert(self.now.mono + RETRY_AFTER);
+            if let Some(in_doubt) = self.recovery.rooms.get_mut(&(tenant, room_id)) {
+                in_doubt.is_read = false;
+                self.recovery.retry_after(self.now.mono);
+            }
             return;
         };
         if let Some(head) = head {
-            self.join_online(tenant, &room_id, &members, Seq(0));
+            self.admit_members_in_doubt(tenant, &room_id);
             if self.room_advanced(&room_id, head) {
-                self.emit(Effect::Report(Event::RoomRecovered { room_id }));
+                self.emit(Effect::Report(Event::RoomRecovered { room_id: room_id.clone() }));
             }
         }
+        self.recovery.rooms.remove(&(tenant, room_id));
     }
 
     pub(crate) fn retry_readings(&mut self) {
@@ -74,8 +99,10 @@ impl Core {
         if std::mem::take(&mut self.recovery.boot) {
             self.submit(None, Step::Boot, StoreRequest::Boot);
         }
-        for ((tenant, room_id), members) in std::mem::take(&mut self.recovery.heads) {
-            self.recover_room(tenant, room_id, members);
+        let unread = self.recovery.rooms.iter().filter(|(_, in_doubt)| !in_doubt.is_read);
+        let unread: Vec<(TenantKey, RoomId)> = unread.map(|(room, _)| room.clone()).collect();
+        for (tenant, room_id) in unread {
+            self.recover_room(tenant, room_id, Vec::new());
         }
     }
 }

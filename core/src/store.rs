@@ -242,12 +242,12 @@ pub enum HistoryRange {
     Before(Seq),
 }
 
-/// Where a page of messages ends, whichever comes first; it holds at least one message if there is any.
+/// Where a page of messages ends, whichever comes first; it holds at least one message if there is any, however large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageBounds {
     /// At most so many messages.
     pub messages: u32,
-    /// No further message once the page holds so many bytes of `content` and `meta`.
+    /// No message that would take the page past so many bytes, as [`Message::size_on_wire_bytes`] counts.
     pub size_bytes: u32,
 }
 

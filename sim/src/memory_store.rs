@@ -353,21 +353,17 @@ impl StoredRoom {
         let mut messages: Vec<Message> = Vec::new();
         let mut size = 0;
         for candidate in candidates {
-            let full = messages.len() >= bounds.messages as usize || size >= bounds.size_bytes as usize;
+            size += candidate.size_on_wire_bytes();
+            let full = messages.len() >= bounds.messages as usize || size > bounds.size_bytes as usize;
             if full && !messages.is_empty() {
                 break;
             }
-            size += size_of(candidate);
             messages.push(candidate.clone());
         }
         let has_more = messages.len() < count;
         messages.sort_by_key(|message| message.seq);
         MessagePage { messages, has_more }
     }
-}
-
-fn size_of(message: &Message) -> usize {
-    message.content.len() + message.meta.as_ref().map_or(0, String::len)
 }
 
 fn page<T>(mut items: Vec<T>, limit: u32) -> (Vec<T>, bool) {

@@ -66,8 +66,9 @@ impl std::fmt::Display for BatchFailure {
                 let count = broken.scenario.actions.len();
                 writeln!(f, "\n{count} actions are left of {}:", broken.actions_before)?;
                 writeln!(f, "{:?}", broken.scenario.setup)?;
-                for action in &broken.scenario.actions {
-                    writeln!(f, "  {action:?}")?;
+                for same in broken.scenario.actions.chunk_by(|one, other| one == other) {
+                    let times = if same.len() > 1 { format!("{} × ", same.len()) } else { String::new() };
+                    writeln!(f, "  {times}{:?}", same[0])?;
                 }
                 write!(f, "\nthe whole run: cargo run --release -p chatapi-sim -- seed {} --trace", broken.seed)
             }

@@ -169,6 +169,7 @@ impl<C: Choices> Generator<C> {
 
     /// Tenants and a few rooms, in most worlds before anything goes wrong.
     fn plan_prologue(&mut self, flavour: u64) {
+        self.planned.push_back(Action::Settle);
         for tenant in 0..self.setup.tenants {
             self.planned.push_back(Action::CreateTenant(tenant));
         }

@@ -1,6 +1,5 @@
 //! Pages of messages.
 
-use chatapi_core::model::Message;
 use chatapi_core::store::{AccessRefusal, Actor, HistoryRange, MessagePage, PageBounds};
 use chatapi_core::ws::{Frame, message_frame};
 use chatapi_core::{RoomId, Seq, TenantKey};
@@ -70,21 +69,17 @@ fn read_page(
     let mut size = 0;
     let mut has_more = false;
     while let Some(row) = rows.next()? {
-        let full = messages.len() >= count || size >= bounds.size_bytes as usize;
+        let message = message(room_id, row)?;
+        size += message.size_on_wire_bytes();
+        let full = messages.len() >= count || size > bounds.size_bytes as usize;
         if full && !messages.is_empty() {
             has_more = true;
             break;
         }
-        let message = message(room_id, row)?;
-        size += size_of(&message);
         messages.push(message);
     }
     if matches!(range, HistoryRange::Before(_)) {
         messages.reverse();
     }
     Ok(MessagePage { messages, has_more })
-}
-
-fn size_of(message: &Message) -> usize {
-    message.content.len() + message.meta.as_ref().map_or(0, String::len)
 }

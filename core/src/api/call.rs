@@ -31,6 +31,8 @@ pub enum Access {
     Master,
     /// A tenant, for one of its users.
     User,
+    /// The same, to connect: it is paid for from the bucket of connects.
+    UserToConnect,
     /// A tenant, for one of its users or for itself.
     UserOrTenant,
 }
@@ -138,7 +140,7 @@ pub struct CreateTenant {
 pub struct CreateRoom {
     /// The kind.
     pub kind: RoomType,
-    /// As named, duplicates and all; at most 10,000 distinct ones.
+    /// As named, each once; at most 10,000.
     pub members: Vec<UserId>,
     /// At most 200 characters.
     pub name: Option<String>,

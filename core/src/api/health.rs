@@ -71,6 +71,11 @@ impl Core {
         }
     }
 
+    /// Tells whoever waits at the end of the run that the write was not seen to succeed.
+    pub(crate) fn abandon_health_check(&mut self) {
+        self.conclude_health(State::Stuck, false);
+    }
+
     fn conclude_health(&mut self, state: State, db_writable: bool) {
         if let State::Checking { waiters, .. } = std::mem::replace(&mut self.health.state, state) {
             for request in waiters {

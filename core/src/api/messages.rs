@@ -63,6 +63,9 @@ impl Core {
                 return self.refuse(origin, failure);
             }
         };
+        if let Some(tenant) = tenant {
+            self.admit_members_in_doubt(tenant, &room_id);
+        }
         match appended.outcome {
             AppendOutcome::Stored => {
                 self.counters.messages_sent += 1;

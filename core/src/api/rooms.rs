@@ -55,10 +55,15 @@ impl Core {
                 self.join_online(tenant, &room.room_id, &members, Seq(0));
                 Ok(Success::RoomCreated(Box::new(room)))
             }
-            Ok(StoreReply::RoomCreated(CreatedRoom::Existing { room, members })) => match actor {
-                Actor::User(user) if !members.contains(&user) => Err(ApiError::not_member()),
-                Actor::User(_) | Actor::Tenant => Ok(Success::Room(Box::new(room))),
-            },
+            Ok(StoreReply::RoomCreated(CreatedRoom::Existing { room, members })) => {
+                // An earlier creation whose outcome was unknown may have made it.
+                self.join_online(tenant, &room.room_id, &members, Seq(0));
+                self.room_advanced(&room.room_id, room.last_seq);
+                match actor {
+                    Actor::User(user) if !members.contains(&user) => Err(ApiError::not_member()),
+                    Actor::User(_) | Actor::Tenant => Ok(Success::Room(Box::new(room))),
+                }
+            }
             Ok(_) => Err(wrong_reply()),
             Err(failure) => {
                 if failure == StoreFailure::OutcomeUnknown {

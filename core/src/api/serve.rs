@@ -26,7 +26,7 @@ impl Core {
                     self.serve_public(request, body.call);
                 }
             }
-            Access::Master | Access::User | Access::UserOrTenant if self.phase != Phase::Serving => {
+            Access::Master | Access::User | Access::UserToConnect | Access::UserOrTenant if self.phase != Phase::Serving => {
                 self.respond(request, None, Err(self.not_serving()));
             }
             Access::Master => {
@@ -37,7 +37,7 @@ impl Core {
                     self.respond(request, None, Err(error));
                 }
             }
-            Access::User | Access::UserOrTenant => match body.credentials.api_key {
+            Access::User | Access::UserToConnect | Access::UserOrTenant => match body.credentials.api_key {
                 Some(api_key) => self.identify(api_key, Waiter::Request { request, body }),
                 None => self.respond(request, None, Err(unknown_key())),
             },
@@ -118,16 +118,22 @@ impl Core {
 
     /// Serves a request whose key names `tenant`. The order of refusals is the protocol's (section 1).
     pub(crate) fn serve_tenant(&mut self, request: RequestId, tenant: TenantKey, body: ApiRequest) {
-        if self.phase != Phase::Serving {
-            return self.respond(request, Some(tenant), Err(self.not_serving()));
-        }
         let ApiRequest { access, credentials, call } = body;
-        let bucket = if matches!(call, Ok(Call::IssueToken { .. })) { Bucket::Connects } else { Bucket::Requests };
-        if access == Access::User && credentials.user == UserHeader::Absent {
+        let (bucket, needs_user) = match access {
+            Access::User => (Bucket::Requests, true),
+            Access::UserToConnect => (Bucket::Connects, true),
+            Access::Public | Access::Metrics | Access::Master | Access::UserOrTenant => (Bucket::Requests, false),
+        };
+        if self.phase != Phase::Serving {
+            let error = self.not_serving();
+            return self.respond_with_limit(request, Some(tenant), bucket, Err(error));
+        }
+        let charged = self.tenants.charge(tenant, bucket, self.now.mono);
+        if needs_user && credentials.user == UserHeader::Absent {
             let error = ApiError::new(ErrorCode::Authentication, "X-User-Id is missing: this route acts for a user");
             return self.respond_with_limit(request, Some(tenant), bucket, Err(error));
         }
-        if let Err(retry_after_ms) = self.tenants.charge(tenant, bucket, self.now.mono) {
+        if let Err(retry_after_ms) = charged {
             let error = ApiError::rate_limited(retry_after_ms);
             return self.respond_with_limit(request, Some(tenant), bucket, Err(error));
         }

@@ -91,14 +91,18 @@ impl Core {
                 continue;
             };
             if session.is_catching_up(room_id) {
-                session.keep_request_id(room_id, message.seq, request_id);
+                if !session.keep_request_id(room_id, message.seq, request_id) {
+                    self.close(conn, CloseReason::SlowReader);
+                }
                 continue;
             }
             let own_frame = request_id.map(|request_id| message_for_sender(message, Some(request_id), false));
             let size_bytes = own_frame.as_ref().unwrap_or(&frame).size_bytes();
-            if !session.takes(size_bytes, self.now.mono) {
+            if !session.queue.takes(size_bytes, self.now.mono) {
                 session.catch_up_from(room_id, last_pushed);
-                session.keep_request_id(room_id, message.seq, request_id);
+                if !session.keep_request_id(room_id, message.seq, request_id) {
+                    self.close(conn, CloseReason::SlowReader);
+                }
                 continue;
             }
             match own_frame {
@@ -144,6 +148,9 @@ impl Core {
     ) {
         let asking = FrameOrigin::of(origin);
         if let Some(asking) = &asking {
+            if let Some(session) = self.sessions.get_mut(asking.conn) {
+                session.drop_kept_ack(room_id, user_id);
+            }
             let frame = ack_received(room_id, acknowledged.last_ack, user_id, asking.request_id);
             self.send_own(asking.conn, frame);
         }
@@ -159,7 +166,8 @@ impl Core {
             let Some(session) = self.sessions.get_mut(conn) else {
                 continue;
             };
-            if session.takes(frame.size_bytes(), self.now.mono) {
+            let waits = session.has_kept_ack(room_id, user_id);
+            if !waits && session.queue.takes(frame.size_bytes(), self.now.mono) {
                 receivers.push(conn);
             } else if !session.keep_ack(room_id, user_id, acknowledged.last_ack) {
                 self.counters.dropped_broadcasts += 1;
@@ -187,7 +195,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        if session.takes(frame.size_bytes(), self.now.mono) {
+        if session.queue.takes(frame.size_bytes(), self.now.mono) {
             self.send_to_one(conn, frame);
         } else {
             self.close(conn, CloseReason::SlowReader);
@@ -199,11 +207,13 @@ impl Core {
         let Some(FrameOrigin { conn, request_id }) = sender else {
             return;
         };
-        let catches_up = self.sessions.get_mut(conn).is_some_and(|session| {
-            session.keep_request_id(&message.room_id, message.seq, request_id);
-            session.is_catching_up(&message.room_id)
-        });
-        if !catches_up {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        if !session.keep_request_id(&message.room_id, message.seq, request_id) {
+            return self.close(conn, CloseReason::SlowReader);
+        }
+        if !session.is_catching_up(&message.room_id) {
             let was_sent = self.audiences.contains(&message.room_id, conn);
             self.send_own(conn, message_for_sender(message, request_id, was_sent));
         }

@@ -10,8 +10,19 @@ use crate::id::{RoomId, Seq};
 pub struct ClientFrame {
     /// Echoed in the answer.
     pub request_id: Option<String>,
+    /// What it is paid from, well-formed or not.
+    pub paid_by: FrameBucket,
     /// What it asks for, or what is wrong with its form.
     pub command: Result<Command, ApiError>,
+}
+
+/// Which rate limit a client frame counts against (protocol, section 2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FrameBucket {
+    /// The tenant's.
+    Tenant,
+    /// The connection's own for `ping`, `ack` and `typing` frames.
+    Connection,
 }
 
 /// What a client frame asks for.

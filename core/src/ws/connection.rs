@@ -1,6 +1,6 @@
 //! A connection's life: the handshake, its frames, its end.
 
-use super::client::{ClientFrame, Command};
+use super::client::{ClientFrame, Command, FrameBucket};
 use super::handshake::{BacklogChoice, HandshakeCredentials, HandshakeRequest};
 use super::server::{ack_received, connected, error, pong};
 use super::session::Due;
@@ -36,7 +36,8 @@ impl Core {
                 if grant.is_valid(self.now.mono)
                     && (user == UserHeader::Absent || user == UserHeader::User(grant.user.clone()))
                 {
-                    self.connect(request, conn, grant.tenant, Ok(grant.user), body.backlog);
+                    let charged = self.tenants.charge(grant.tenant, Bucket::Connects, self.now.mono);
+                    self.connect(request, conn, grant.tenant, charged, Ok(grant.user), body.backlog);
                 } else {
                     self.respond(request, None, Err(bad_token()));
                 }
@@ -54,8 +55,10 @@ impl Core {
         body: HandshakeRequest,
     ) {
         if self.phase != Phase::Serving {
-            return self.respond(request, Some(tenant), Err(self.not_serving()));
+            let error = self.not_serving();
+            return self.respond_with_limit(request, Some(tenant), Bucket::Connects, Err(error));
         }
+        let charged = self.tenants.charge(tenant, Bucket::Connects, self.now.mono);
         let user = match body.credentials {
             HandshakeCredentials::ApiKey { user: UserHeader::User(user), .. } => Ok(user),
             HandshakeCredentials::ApiKey { user: UserHeader::Invalid, .. } => Err(invalid_user()),
@@ -67,7 +70,7 @@ impl Core {
                 return self.respond_with_limit(request, Some(tenant), Bucket::Connects, Err(error));
             }
         };
-        self.connect(request, conn, tenant, user, body.backlog);
+        self.connect(request, conn, tenant, charged, user, body.backlog);
     }
 
     fn connect(
@@ -75,10 +78,11 @@ impl Core {
         request: RequestId,
         conn: ConnId,
         tenant: TenantKey,
+        charged: Result<(), u64>,
         user: Result<UserId, ApiError>,
         backlog: Result<BacklogChoice, ApiError>,
     ) {
-        let charged = self.tenants.charge(tenant, Bucket::Connects, self.now.mono).map_err(ApiError::rate_limited);
+        let charged = charged.map_err(ApiError::rate_limited);
         let admitted = charged.and_then(|()| Ok((user?, backlog?))).and_then(|admitted| {
             if self.operations.has_room(Lane::Write, Some(tenant)) { Ok(admitted) } else { Err(overloaded()) }
         });
@@ -115,12 +119,13 @@ impl Core {
         };
         session.heard(now);
         let (tenant, user) = (session.tenant, session.user.clone());
-        let ClientFrame { request_id, command } = frame;
-        let is_control = matches!(command, Ok(Command::Acknowledge { .. } | Command::Ping));
+        let ClientFrame { request_id, paid_by, command } = frame;
         session.invalid_in_a_row = if command.is_ok() { 0 } else { session.invalid_in_a_row.saturating_add(1) };
         let is_hopeless = session.invalid_in_a_row >= INVALID_FRAMES_MAX;
-        let charged =
-            if is_control { session.control.take(now) } else { self.tenants.charge(tenant, Bucket::Requests, now) };
+        let charged = match paid_by {
+            FrameBucket::Connection => session.control.take(now),
+            FrameBucket::Tenant => self.tenants.charge(tenant, Bucket::Requests, now),
+        };
         let command = charged.map_err(ApiError::rate_limited).and(command);
         let origin = Origin::Frame { conn, request_id };
         match command {
@@ -158,6 +163,7 @@ impl Core {
         {
             self.send_own(conn, ack_received(&room_id, seq, &user_id, None));
         }
+        self.conclude_backlog(conn);
         self.read_on(conn);
     }
 

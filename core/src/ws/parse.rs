@@ -1,6 +1,6 @@
 //! From the text of a client frame to a typed command.
 
-use super::client::{ClientFrame, Command};
+use super::client::{ClientFrame, Command, FrameBucket};
 use crate::api::{ApiError, fields};
 use crate::json::{self, Object};
 
@@ -9,7 +9,7 @@ use crate::json::{self, Object};
 pub fn parse_client_frame(text: &str) -> ClientFrame {
     match json::parse_object(text.as_bytes()) {
         Ok(frame) => read(frame),
-        Err(error) => ClientFrame { request_id: None, command: Err(error) },
+        Err(error) => ClientFrame { request_id: None, paid_by: FrameBucket::Tenant, command: Err(error) },
     }
 }
 
@@ -17,11 +17,16 @@ fn read(mut frame: Object<'_>) -> ClientFrame {
     // `type` is taken before the fields inside `data` come beside it: one of that name there is unknown, and ignored.
     let kind = frame.required("type", Object::string);
     let data = frame.object("data", "").map(|data| frame.absorb(data.unwrap_or_default()));
+    let paid_by = match kind.as_deref() {
+        Ok("ack" | "ping") => FrameBucket::Connection,
+        Ok(_) | Err(_) => FrameBucket::Tenant,
+    };
     match request_id(&mut frame) {
         Ok(request_id) => {
-            ClientFrame { request_id, command: kind.and_then(|kind| data.and_then(|()| command(&kind, frame))) }
+            let command = kind.and_then(|kind| data.and_then(|()| command(&kind, frame)));
+            ClientFrame { request_id, paid_by, command }
         }
-        Err(error) => ClientFrame { request_id: None, command: Err(error) },
+        Err(error) => ClientFrame { request_id: None, paid_by, command: Err(error) },
     }
 }
 

@@ -29,14 +29,54 @@ pub(crate) struct Session {
     pub(crate) user: UserId,
     pub(crate) control: TokenBucket,
     pub(crate) invalid_in_a_row: u8,
-    waiting_frames: u32,
-    waiting_bytes: u64,
-    last_taken: MonoMicros,
+    pub(crate) queue: QueueLoad,
     last_heard: MonoMicros,
     next_ping: MonoMicros,
     unanswered_ping: Option<MonoMicros>,
-    catch_up: Option<Box<CatchUp>>,
+    pub(crate) catch_up: Option<Box<CatchUp>>,
     kept_acks: Option<Box<KeptAcks>>,
+    waits_for_reader: bool,
+}
+
+/// What waits for a connection, as far as the driver has reported.
+#[derive(Debug)]
+pub(crate) struct QueueLoad {
+    frames: u32,
+    size_bytes: u64,
+    /// When the connection last took something, or something began to wait.
+    last_taken: MonoMicros,
+}
+
+impl QueueLoad {
+    const fn empty(now: MonoMicros) -> Self {
+        Self { frames: 0, size_bytes: 0, last_taken: now }
+    }
+
+    /// Counts a frame as waiting if it fits; a single one always fits an empty queue.
+    pub(crate) fn takes(&mut self, size_bytes: usize, now: MonoMicros) -> bool {
+        let size_bytes = size_bytes as u64;
+        let counts_as_empty = self.size_bytes <= FLUSH_REPORT_BYTES && self.frames <= FLUSH_REPORT_FRAMES;
+        let fits = self.size_bytes + size_bytes <= WAITING_BYTES_MAX && self.frames < WAITING_FRAMES_MAX;
+        if !(counts_as_empty || fits) {
+            return false;
+        }
+        if self.frames == 0 {
+            self.last_taken = now;
+        }
+        self.frames += 1;
+        self.size_bytes += size_bytes;
+        true
+    }
+
+    const fn flushed(&mut self, frames: u32, size_bytes: u64, now: MonoMicros) {
+        self.frames = self.frames.saturating_sub(frames);
+        self.size_bytes = self.size_bytes.saturating_sub(size_bytes);
+        self.last_taken = now;
+    }
+
+    const fn is_below_low_water(&self) -> bool {
+        self.size_bytes < LOW_WATER_BYTES && self.frames < LOW_WATER_FRAMES
+    }
 }
 
 /// What is due for a connection.
@@ -55,14 +95,13 @@ impl Session {
             user,
             control: TokenBucket::full(CONTROL_FRAMES_PER_SECOND, now),
             invalid_in_a_row: 0,
-            waiting_frames: 0,
-            waiting_bytes: 0,
-            last_taken: now,
+            queue: QueueLoad::empty(now),
             last_heard: now,
             next_ping: now + PING_INTERVAL,
             unanswered_ping: None,
             catch_up: None,
             kept_acks: None,
+            waits_for_reader: false,
         }
     }
 
@@ -71,37 +110,15 @@ impl Session {
         self.unanswered_ping = None;
     }
 
-    /// Counts a frame as waiting if it fits; a single one always fits an empty queue.
-    pub(crate) fn takes(&mut self, size_bytes: usize, now: MonoMicros) -> bool {
-        let counts_as_empty = self.waiting_bytes <= FLUSH_REPORT_BYTES && self.waiting_frames <= FLUSH_REPORT_FRAMES;
-        let fits =
-            self.waiting_bytes + size_bytes as u64 <= WAITING_BYTES_MAX && self.waiting_frames < WAITING_FRAMES_MAX;
-        if !(counts_as_empty || fits) {
-            return false;
-        }
-        self.count_waiting(size_bytes, now);
-        true
-    }
-
-    pub(crate) const fn count_waiting(&mut self, size_bytes: usize, now: MonoMicros) {
-        if self.waiting_frames == 0 {
-            self.last_taken = now;
-        }
-        self.waiting_frames += 1;
-        self.waiting_bytes += size_bytes as u64;
-    }
-
     pub(crate) fn flushed(&mut self, frames: u32, size_bytes: u64, peer_reads: bool, now: MonoMicros) {
-        self.waiting_frames = self.waiting_frames.saturating_sub(frames);
-        self.waiting_bytes = self.waiting_bytes.saturating_sub(size_bytes);
-        self.last_taken = now;
+        self.queue.flushed(frames, size_bytes, now);
         if peer_reads {
             self.heard(now);
         }
     }
 
     pub(crate) const fn is_below_low_water(&self) -> bool {
-        self.waiting_bytes < LOW_WATER_BYTES && self.waiting_frames < LOW_WATER_FRAMES
+        self.queue.is_below_low_water()
     }
 
     pub(crate) fn is_catching_up(&self, room_id: &RoomId) -> bool {
@@ -129,10 +146,25 @@ impl Session {
         self.catch_up.take_if(|catch_up| catch_up.is_over());
     }
 
-    pub(crate) fn keep_request_id(&mut self, room_id: &RoomId, seq: Seq, request_id: Option<&str>) {
-        if let (Some(catch_up), Some(request_id)) = (&mut self.catch_up, request_id) {
-            catch_up.keep_request_id(room_id, seq, request_id);
+    /// Keeps the `request_id` of a message of the connection's own until that is sent. Says whether it could.
+    pub(crate) fn keep_request_id(&mut self, room_id: &RoomId, seq: Seq, request_id: Option<&str>) -> bool {
+        match (&mut self.catch_up, request_id) {
+            (Some(catch_up), Some(request_id)) => catch_up.keep_request_id(room_id, seq, request_id),
+            (None, _) | (_, None) => true,
         }
+    }
+
+    /// Whether an earlier ack of the same user is kept, which a later one must not overtake.
+    pub(crate) fn has_kept_ack(&self, room_id: &RoomId, user_id: &UserId) -> bool {
+        self.kept_acks.as_ref().is_some_and(|kept| kept.contains(room_id, user_id))
+    }
+
+    /// Forgets a kept ack, because a later one is told at once.
+    pub(crate) fn drop_kept_ack(&mut self, room_id: &RoomId, user_id: &UserId) {
+        if let Some(kept) = &mut self.kept_acks {
+            kept.remove(room_id, user_id);
+        }
+        self.kept_acks.take_if(|kept| kept.is_empty());
     }
 
     /// Keeps another's ack until the queue has room; says whether it was kept.
@@ -155,7 +187,7 @@ impl Session {
         if now - self.last_heard >= SILENCE_MAX {
             return Due::Silent;
         }
-        if self.waiting_frames > 0 && now - self.last_taken >= SILENCE_MAX {
+        if self.queue.frames > 0 && now - self.queue.last_taken >= SILENCE_MAX {
             return Due::Stuck;
         }
         if now < self.next_ping {
@@ -168,7 +200,7 @@ impl Session {
 
     fn wake_at(&self) -> MonoMicros {
         let silent = self.last_heard + SILENCE_MAX;
-        let stuck = if self.waiting_frames > 0 { self.last_taken + SILENCE_MAX } else { silent };
+        let stuck = if self.queue.frames > 0 { self.queue.last_taken + SILENCE_MAX } else { silent };
         self.next_ping.min(silent).min(stuck)
     }
 
@@ -320,16 +352,25 @@ impl Sessions {
     }
 
     pub(crate) fn wait_for_reader(&mut self, conn: ConnId) {
-        if !self.is_waiting_for_reader(conn) {
+        if let Some(session) = self.by_conn.get_mut(&conn)
+            && !std::mem::replace(&mut session.waits_for_reader, true)
+        {
             self.waiting_for_reader.push_back(conn);
         }
     }
 
     pub(crate) fn is_waiting_for_reader(&self, conn: ConnId) -> bool {
-        self.waiting_for_reader.contains(&conn)
+        self.get(conn).is_some_and(|session| session.waits_for_reader)
     }
 
+    /// The next connection that waits to read on; those that are gone meanwhile are left out.
     pub(crate) fn next_waiting_for_reader(&mut self) -> Option<ConnId> {
-        self.waiting_for_reader.pop_front()
+        while let Some(conn) = self.waiting_for_reader.pop_front() {
+            if let Some(session) = self.by_conn.get_mut(&conn) {
+                session.waits_for_reader = false;
+                return Some(conn);
+            }
+        }
+        None
     }
 }

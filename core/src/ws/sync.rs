@@ -20,6 +20,18 @@ use crate::ws::BacklogChoice;
 const BACKLOG_MESSAGES_MAX: u64 = 1_000;
 const PAGE: PageBounds = PageBounds { messages: 100, size_bytes: 256 * 1024 };
 
+/// How many request ids are kept for a connection: more than it may have waiting.
+const REQUEST_IDS_MAX: usize = 1_024;
+
+/// How far a page was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum PageEnd {
+    /// All of it that was pushed.
+    Taken,
+    /// Up to what the queue takes.
+    QueueFull,
+}
+
 /// The rooms in which a connection is not live.
 #[derive(Debug, Default)]
 pub(crate) struct CatchUp {
@@ -64,10 +76,16 @@ impl CatchUp {
         }
     }
 
-    pub(crate) fn keep_request_id(&mut self, room_id: &RoomId, seq: Seq, request_id: &str) {
+    /// Keeps the `request_id` of a message of the connection's own until that is sent. Says whether it could.
+    pub(crate) fn keep_request_id(&mut self, room_id: &RoomId, seq: Seq, request_id: &str) -> bool {
+        let kept: usize = self.rooms.values().map(|room| room.request_ids.len()).sum();
+        if kept >= REQUEST_IDS_MAX {
+            return false;
+        }
         if let Some(room) = self.rooms.get_mut(room_id).filter(|room| room.cursor < seq) {
             room.request_ids.insert(seq, request_id.to_owned());
         }
+        true
     }
 
     fn of_backlog(rooms: &[BacklogRoom]) -> Self {
@@ -92,14 +110,29 @@ impl CatchUp {
         catch_up
     }
 
-    /// Takes a page of a room: what of it is to be sent, the sender's frames with their request ids.
-    fn take_page(&mut self, room_id: &RoomId, page: Vec<(Seq, Frame)>, last_pushed: Seq) -> Vec<Frame> {
-        let Some(room) = self.rooms.get_mut(room_id) else {
-            return Vec::new();
-        };
+    /// Takes a page of a room: what of it is to be sent, the sender's frames with their request ids. `takes` says
+    /// whether there is room for one more frame; what does not fit is read again later.
+    fn take_page(
+        &mut self,
+        room_id: &RoomId,
+        page: Vec<(Seq, Frame)>,
+        last_pushed: Seq,
+        mut takes: impl FnMut(&Frame) -> bool,
+    ) -> (Vec<Frame>, PageEnd) {
         let mut frames = Vec::with_capacity(page.len());
+        let Some(room) = self.rooms.get_mut(room_id) else {
+            return (frames, PageEnd::Taken);
+        };
         for (seq, frame) in page.into_iter().take_while(|(seq, _)| *seq <= last_pushed) {
             assert_eq!(seq, room.cursor.next(), "the store's page of {room_id} has a gap");
+            let frame = match room.request_ids.get(&seq) {
+                Some(request_id) => frame.with_request_id(request_id),
+                None => frame,
+            };
+            if !takes(&frame) {
+                return (frames, PageEnd::QueueFull);
+            }
+            room.request_ids.remove(&seq);
             room.cursor = seq;
             if let Some(backlog) = self.backlog.as_mut().filter(|_| room.backlog_until.is_some()) {
                 backlog.summary.messages += 1;
@@ -107,23 +140,25 @@ impl CatchUp {
             if room.backlog_until == Some(seq) {
                 room.end_backlog(self.backlog.as_mut());
             }
-            frames.push(match room.request_ids.remove(&seq) {
-                Some(request_id) => frame.with_request_id(&request_id),
-                None => frame,
-            });
+            frames.push(frame);
         }
         // A room that shows nothing past the cursor is gone: there is nothing to wait for.
         if frames.is_empty() || room.cursor >= last_pushed {
             room.end_backlog(self.backlog.as_mut());
             self.rooms.remove(room_id);
-            self.turns.retain(|turn| turn != room_id);
+            // Pages are read of the first in turn alone.
+            if self.turns.front() == Some(room_id) {
+                self.turns.pop_front();
+            } else {
+                self.turns.retain(|turn| turn != room_id);
+            }
         }
-        frames
+        (frames, PageEnd::Taken)
     }
 
     /// The summary, once the backlog as it stood at the connect was sent.
-    fn take_summary(&mut self) -> Option<SyncSummary> {
-        self.backlog.take_if(|backlog| backlog.rooms_left == 0).map(|backlog| backlog.summary)
+    fn summary(&self) -> Option<&SyncSummary> {
+        self.backlog.as_ref().filter(|backlog| backlog.rooms_left == 0).map(|backlog| &backlog.summary)
     }
 }
 
@@ -194,21 +229,26 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let Some(catch_up) = session.catch_up_mut().filter(|catch_up| catch_up.reading == Some(op)) else {
+        let Some(catch_up) = session.catch_up.as_deref_mut().filter(|catch_up| catch_up.reading == Some(op)) else {
             return;
         };
         catch_up.reading = None;
         let Ok(StoreReply::Frames(page)) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
         };
-        for frame in catch_up.take_page(&room_id, page, last_pushed.unwrap_or_default()) {
-            if let Some(session) = self.sessions.get_mut(conn) {
-                session.count_waiting(frame.size_bytes(), self.now.mono);
-            }
+        let now = self.now.mono;
+        let queue = &mut session.queue;
+        let takes = |frame: &Frame| queue.takes(frame.size_bytes(), now);
+        let (frames, end) = catch_up.take_page(&room_id, page, last_pushed.unwrap_or_default(), takes);
+        for frame in frames {
             self.send_to_one(conn, frame);
         }
         self.conclude_backlog(conn);
-        self.read_on(conn);
+        match end {
+            PageEnd::Taken => self.read_on(conn),
+            // Too much waits for the rest to be read again at once: a flush is still to be reported.
+            PageEnd::QueueFull => {}
+        }
     }
 
     /// Lets connections read on that found the read lane full.
@@ -224,18 +264,21 @@ impl Core {
         }
     }
 
-    fn conclude_backlog(&mut self, conn: ConnId) {
-        let catch_up = self.sessions.get_mut(conn).and_then(|session| session.catch_up_mut());
-        let Some(catch_up) = catch_up else {
+    /// Says that the backlog was sent, once it was and the queue has room for it.
+    pub(crate) fn conclude_backlog(&mut self, conn: ConnId) {
+        let now = self.now.mono;
+        let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let summary = catch_up.take_summary();
-        if let Some(session) = self.sessions.get_mut(conn) {
+        let frame = session.catch_up().and_then(CatchUp::summary).map(sync_complete);
+        if let Some(frame) = frame.filter(|frame| session.queue.takes(frame.size_bytes(), now)) {
+            if let Some(catch_up) = session.catch_up_mut() {
+                catch_up.backlog = None;
+            }
             session.drop_finished_catch_up();
+            return self.send_to_one(conn, frame);
         }
-        if let Some(summary) = summary {
-            self.send_own(conn, sync_complete(&summary));
-        }
+        session.drop_finished_catch_up();
     }
 }
 
@@ -244,6 +287,14 @@ impl Core {
 pub(crate) struct KeptAcks(BTreeMap<(RoomId, UserId), Seq>);
 
 impl KeptAcks {
+    pub(crate) fn contains(&self, room_id: &RoomId, user_id: &UserId) -> bool {
+        self.0.contains_key(&(room_id.clone(), user_id.clone()))
+    }
+
+    pub(crate) fn remove(&mut self, room_id: &RoomId, user_id: &UserId) {
+        self.0.remove(&(room_id.clone(), user_id.clone()));
+    }
+
     /// How many are kept for a connection.
     const MAX: usize = 1_024;
 

@@ -355,7 +355,7 @@ impl Simulation {
                 link.invalid_in_a_row
             });
             let text = GARBAGE[(usize::from(index) + usize::from(pick)) % GARBAGE.len()];
-            self.frame_input(conn, text, false)?;
+            self.frame_input(conn, text, text.contains(r#""ack""#))?;
             if frames >= 20 {
                 let is_closed = self.links.get(&conn).is_none_or(|link| link.closed.is_some());
                 ensure!(is_closed, BoundedQueues, "{conn:?} sent {frames} invalid frames in a row and is open");
@@ -390,6 +390,11 @@ impl Simulation {
                 link.control.add(now);
                 ensure!(!link.control.is_over(now), RateLimit, "{conn:?}: more control frames than its limit");
             }
+            return Ok(());
+        }
+        if !refused && self.links.get(&conn).is_none_or(|link| link.closed.is_some()) {
+            // The refusal may not have fitted the queue any more.
+            self.charge_perhaps(tenant, super::BucketName::Requests);
             return Ok(());
         }
         self.charge(tenant, super::BucketName::Requests, !refused, "a frame")

@@ -1,6 +1,6 @@
 //! The core between an input and its effects, each checked as it comes.
 
-use chatapi_core::store::StoreRequest;
+use chatapi_core::store::{StoreReply, StoreRequest};
 use chatapi_core::{CloseReason, ConnId, Effect, Event, Input, OpId, RequestId};
 
 use super::clients::Asked;
@@ -39,13 +39,17 @@ impl Simulation {
             }
         }
         self.handling = Handling::of(&input);
+        let named = match &input {
+            Input::Stored { result: Ok(StoreReply::Frames(page)), .. } => page.len(),
+            _ => 0,
+        };
         if times > 0 {
             process.core.handle(now, input);
             while let Some(effect) = process.core.poll_effect() {
                 effects.push(effect);
             }
         }
-        let bound = 64 + 8 * (self.links.len() + self.requests.len());
+        let bound = 64 + 8 * (self.links.len() + self.requests.len()) + named;
         ensure!(
             effects.len() <= bound,
             NoSpinning,
@@ -375,7 +379,7 @@ impl Handling {
     fn of(input: &Input) -> Self {
         match input {
             Input::Request { .. } | Input::Handshake { .. } => Self::Deciding,
-            Input::Stored { result: Ok(chatapi_core::store::StoreReply::Tenant(_)) | Err(_), .. } => Self::Deciding,
+            Input::Stored { result: Ok(StoreReply::Tenant(_)) | Err(_), .. } => Self::Deciding,
             Input::Frame { .. } => Self::Frame,
             Input::Stored { .. }
             | Input::Heard { .. }

@@ -47,6 +47,9 @@ use staged_store::StagedStore;
 /// The wall clock at the start: 2025-12-13T12:10:00Z.
 const WALL_START_MS: i64 = 1_765_627_800_000;
 
+/// A socket whose peer reads takes what waits for it within this time.
+const SOCKETS_KEEP_UP: Micros = Micros::from_secs(1);
+
 /// A world.
 #[derive(Debug)]
 pub struct Simulation {
@@ -627,6 +630,9 @@ impl Simulation {
 
     fn advance(&mut self, span: Micros) -> Checked {
         let end = self.clock.mono + span.0;
+        if span >= SOCKETS_KEEP_UP {
+            self.flush_all()?;
+        }
         while let Some((at, kind)) = self.next_timeout() {
             let origin = self.process.as_ref().map_or(0, |process| process.origin);
             if at.0 + origin > end {
@@ -641,6 +647,9 @@ impl Simulation {
     }
 
     fn oversleep(&mut self, span: Micros) -> Checked {
+        if span >= SOCKETS_KEEP_UP {
+            self.flush_all()?;
+        }
         let due = self.next_timeout();
         self.move_clock(self.clock.mono + span.0);
         let now = self.now().mono;

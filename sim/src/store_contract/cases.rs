@@ -331,19 +331,19 @@ fn a_page_ends_by_bytes_and_holds_at_least_one_message(store: Store<'_>) {
         };
         assert!(append(store, large).is_ok());
     }
-    // Each is 80 + 19 bytes.
+    // Each is 80 + 19 bytes, and two for the quotes that JSON escapes.
     for (messages, size_bytes, expected) in [
         (100, 0, (vec![1], true)),
         (0, 1_000, (vec![1], true)),
-        (100, 99, (vec![1], true)),
-        (100, 100, (vec![1, 2], true)),
-        (100, 297, (vec![1, 2, 3], true)),
-        (100, 298, (vec![1, 2, 3, 4], false)),
+        (100, 201, (vec![1], true)),
+        (100, 202, (vec![1, 2], true)),
+        (100, 403, (vec![1, 2, 3], true)),
+        (100, 404, (vec![1, 2, 3, 4], false)),
     ] {
         let bounds = PageBounds { messages, size_bytes };
         assert_eq!(history(store, HistoryRange::After(Seq(0)), bounds), expected, "{bounds:?}");
     }
-    let bounds = PageBounds { messages: 100, size_bytes: 100 };
+    let bounds = PageBounds { messages: 100, size_bytes: 202 };
     assert_eq!(history(store, HistoryRange::Before(Seq(4)), bounds), (vec![2, 3], true));
 }
 

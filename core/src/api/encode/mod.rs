@@ -66,7 +66,11 @@ pub fn encode(meta: &ResponseMeta, answer: &Answer) -> HttpResponse {
     let mut response = match &answer.result {
         Ok(success) => {
             let (status, body) = body::success(success);
-            with_body(meta, status, body)
+            let mut response = with_body(meta, status, body);
+            if status == 503 {
+                response.headers.push(("Retry-After", "1".to_owned()));
+            }
+            response
         }
         Err(error) => refuse(meta, error, &[]),
     };

@@ -80,7 +80,7 @@ impl<'a> Headers<'a> {
             Access::Public => Ok(()),
             Access::Metrics => self.authorization.refuse_repeats("Authorization"),
             Access::Master => self.master_key.refuse_repeats("X-Master-Key"),
-            Access::User | Access::UserOrTenant => self.api_key.refuse_repeats("X-API-Key"),
+            Access::User | Access::UserToConnect | Access::UserOrTenant => self.api_key.refuse_repeats("X-API-Key"),
         }?;
         self.user_id.refuse_repeats("X-User-Id")?;
         self.origin.refuse_repeats("Origin")

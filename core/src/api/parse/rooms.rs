@@ -27,12 +27,16 @@ pub(super) fn create(mut body: Object<'_>) -> Result<CreateRoom, ApiError> {
 /// Most members of a room.
 const MEMBERS_MAX: usize = 10_000;
 
+/// Reads user ids, each once, in the order in which they were named first.
 fn user_ids(texts: &[Cow<'_, str>]) -> Result<Vec<UserId>, &'static str> {
-    if texts.len() > MEMBERS_MAX && texts.iter().collect::<BTreeSet<_>>().len() > MEMBERS_MAX {
+    let mut seen = BTreeSet::new();
+    let mut distinct: Vec<&str> = Vec::new();
+    distinct.extend(texts.iter().map(AsRef::as_ref).filter(|text| seen.insert(*text)));
+    if distinct.len() > MEMBERS_MAX {
         return Err("must name 10000 users at most");
     }
-    texts
-        .iter()
+    distinct
+        .into_iter()
         .map(|text| UserId::parse(text.as_bytes()))
         .collect::<Option<_>>()
         .ok_or("must hold user ids alone: 1 to 128 bytes, without control characters or white space at the ends")
@@ -53,7 +57,7 @@ mod tests {
         let room = read(r#"{"type":"dm","members":["bob","bob"],"name":"","metadata":"{ \"a\": 1 }","x":[]}"#);
         let expected = CreateRoom {
             kind: RoomType::Dm,
-            members: vec![UserId::new("bob"), UserId::new("bob")],
+            members: vec![UserId::new("bob")],
             name: Some(String::new()),
             metadata: Some("{ \"a\": 1 }".to_owned()),
         };

@@ -104,7 +104,8 @@ impl Route {
             Self::Health | Self::Livez | Self::Readyz => Access::Public,
             Self::Metrics => Access::Metrics,
             Self::CreateTenant => Access::Master,
-            Self::SendMessage(_) | Self::Acknowledge | Self::IssueToken => Access::User,
+            Self::SendMessage(_) | Self::Acknowledge => Access::User,
+            Self::IssueToken => Access::UserToConnect,
             Self::ListRooms | Self::CreateRoom | Self::ReadRoom(_) | Self::ListMembers(_) | Self::ReadMessages(_) => {
                 Access::UserOrTenant
             }

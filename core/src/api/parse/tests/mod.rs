@@ -115,8 +115,8 @@ fn every_route_becomes_its_call() {
         ("POST", "/rooms/room_1/messages", &[], send, Access::User, message(None)),
         ("POST", "/rooms/room_1/messages", key, send, Access::User, message(Some("k-1!"))),
         ("POST", "/acks", &[], r#"{"room_id":"room_1","seq":0}"#, Access::User, ack),
-        ("POST", "/ws/token", &[], "", Access::User, token.clone()),
-        ("POST", "/ws/token", &[], "[7]", Access::User, token),
+        ("POST", "/ws/token", &[], "", Access::UserToConnect, token.clone()),
+        ("POST", "/ws/token", &[], "[7]", Access::UserToConnect, token),
     ] {
         for target in [target.to_owned(), format!("/v1{target}")] {
             let read = request(method, &target, headers, body);
