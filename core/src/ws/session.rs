@@ -45,11 +45,13 @@ pub(crate) struct QueueLoad {
     size_bytes: u64,
     /// When the connection last took something, or something began to wait.
     last_taken: MonoMicros,
+    /// The first ping that was sent since: the driver reports what left before it when it leaves.
+    pinged: Option<MonoMicros>,
 }
 
 impl QueueLoad {
     const fn empty(now: MonoMicros) -> Self {
-        Self { frames: 0, size_bytes: 0, last_taken: now }
+        Self { frames: 0, size_bytes: 0, last_taken: now, pinged: None }
     }
 
     /// Counts a frame as waiting if it fits; a single one always fits an empty queue.
@@ -62,6 +64,7 @@ impl QueueLoad {
         }
         if self.frames == 0 {
             self.last_taken = now;
+            self.pinged = None;
         }
         self.frames += 1;
         self.size_bytes += size_bytes;
@@ -72,6 +75,14 @@ impl QueueLoad {
         self.frames = self.frames.saturating_sub(frames);
         self.size_bytes = self.size_bytes.saturating_sub(size_bytes);
         self.last_taken = now;
+        self.pinged = None;
+    }
+
+    /// When it will have been stuck for too long, unless it takes something: a ping must have had its time, lest a
+    /// process that slept takes its own silence for the peer's.
+    fn stuck_at(&self) -> Option<MonoMicros> {
+        let pinged = self.pinged.filter(|_| self.frames > 0)?;
+        Some((self.last_taken + SILENCE_MAX).max(pinged + PING_ANSWER_MAX))
     }
 
     const fn is_below_low_water(&self) -> bool {
@@ -184,10 +195,10 @@ impl Session {
 
     /// What is due; a ping counts as sent.
     fn take_due(&mut self, now: MonoMicros) -> Due {
-        if now - self.last_heard >= SILENCE_MAX {
+        if self.silent_at().is_some_and(|at| at <= now) {
             return Due::Silent;
         }
-        if self.queue.frames > 0 && now - self.queue.last_taken >= SILENCE_MAX {
+        if self.queue.stuck_at().is_some_and(|at| at <= now) {
             return Due::Stuck;
         }
         if now < self.next_ping {
@@ -195,13 +206,19 @@ impl Session {
         }
         self.next_ping = now + PING_INTERVAL;
         self.unanswered_ping.get_or_insert(now);
+        self.queue.pinged.get_or_insert(now);
         Due::Ping
     }
 
+    /// When it will have been silent for too long, a ping included that it had time to answer.
+    fn silent_at(&self) -> Option<MonoMicros> {
+        let pinged = self.unanswered_ping?;
+        Some((self.last_heard + SILENCE_MAX).max(pinged + PING_ANSWER_MAX))
+    }
+
     fn wake_at(&self) -> MonoMicros {
-        let silent = self.last_heard + SILENCE_MAX;
-        let stuck = if self.queue.frames > 0 { self.queue.last_taken + SILENCE_MAX } else { silent };
-        self.next_ping.min(silent).min(stuck)
+        let ends = [self.silent_at(), self.queue.stuck_at()];
+        ends.into_iter().flatten().fold(self.next_ping, MonoMicros::min)
     }
 
     fn ignores_its_ping(&self, now: MonoMicros) -> bool {
