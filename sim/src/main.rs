@@ -32,6 +32,15 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Let every saboteur loose, and see that the invariant it is named for catches it.
+    Saboteurs {
+        /// Give each at most so many seeds.
+        #[arg(long, default_value_t = 2_000)]
+        seeds: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        first: u64,
+    },
     /// Run one seed.
     Seed {
         /// Which.
@@ -47,6 +56,7 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(|_| {}));
     let result = match Cli::parse().command {
         Command::Run { seeds, first, budget_secs, quick } => run(seeds, first, budget_secs, quick),
+        Command::Saboteurs { seeds, first } => sabotage(first, seeds),
         Command::Seed { seed, trace } => run_alone(seed, trace),
     };
     match result {
@@ -72,11 +82,14 @@ fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool) -> Result<String, 
     };
     let mut told = run_batch(batch).map_err(|failure| failure.to_string())?;
     if !quick {
-        let caught = run_saboteurs(first, 2_000).map_err(|failure| failure.to_string())?;
         told += "\n";
-        told += &tell_saboteurs(&caught);
+        told += &sabotage(first, seeds)?;
     }
     Ok(told)
+}
+
+fn sabotage(first: u64, seeds: u64) -> Result<String, String> {
+    run_saboteurs(first, seeds).map(|caught| tell_saboteurs(&caught)).map_err(|failure| failure.to_string())
 }
 
 fn run_alone(seed: u64, trace: bool) -> Result<String, String> {

@@ -121,6 +121,18 @@ impl Model {
         }
     }
 
+    /// Whether a message is stored under a key that was used before, and is too old to count.
+    #[must_use]
+    pub fn forgets_a_key(&self, request: &StoreRequest, reply: &StoreReply) -> bool {
+        let (StoreRequest::AppendMessage(new), StoreReply::Appended(Ok(appended))) = (request, reply) else {
+            return false;
+        };
+        let key = new.idempotency.as_ref().map(|idempotency| (new.sender_id.clone(), idempotency.key.clone()));
+        let room = self.rooms.get(&new.room_id);
+        appended.outcome == AppendOutcome::Stored
+            && key.is_some_and(|key| room.is_some_and(|room| room.keys.contains_key(&key)))
+    }
+
     fn create_room(&mut self, new: &NewRoom, created: &CreatedRoom) -> Checked {
         let twin = self.rooms.values().find(|room| {
             new.kind == RoomType::Dm
@@ -133,8 +145,7 @@ impl Model {
                 ensure!(twin.is_none(), OperationsOnce, "a second dm of the same two: {room:?}");
                 let members = new.members.iter().map(|(user, _)| (user.clone(), 0)).collect();
                 let tenant = self.tenants.get(&new.tenant).copied().unwrap_or(u8::MAX);
-                let stored =
-                    ModelRoom { tenant, kind: new.kind, members, messages: Vec::new(), keys: BTreeMap::new() };
+                let stored = ModelRoom { tenant, kind: new.kind, members, messages: Vec::new(), keys: BTreeMap::new() };
                 let earlier = self.rooms.insert(new.room_id.clone(), stored);
                 ensure!(earlier.is_none(), OperationsOnce, "two rooms have the id {}", new.room_id);
                 self.by_age.push(new.room_id.clone());
@@ -212,9 +223,9 @@ impl Model {
 
     /// The same, of the parts of a frame.
     pub fn check_shown(&self, room_id: &RoomId, seq: u64, message_id: &str, content: &str) -> Checked {
-        let stored = seq.checked_sub(1).and_then(|index| {
-            self.rooms.get(room_id)?.messages.get(usize::try_from(index).unwrap_or(usize::MAX))
-        });
+        let stored = seq
+            .checked_sub(1)
+            .and_then(|index| self.rooms.get(room_id)?.messages.get(usize::try_from(index).unwrap_or(usize::MAX)));
         let Some(stored) = stored else {
             ensure!(false, DurableFirst, "{room_id} {seq} is shown and is not durable: {content:.60}");
             return Ok(());

@@ -245,7 +245,13 @@ pub struct Caught {
 ///
 /// A saboteur that is not caught within `seeds_max` seeds, or by another invariant first.
 pub fn run_saboteurs(first: u64, seeds_max: u64) -> Result<Vec<Caught>, BatchFailure> {
-    Sabotage::ALL.iter().map(|sabotage| catch(*sabotage, first, seeds_max)).collect()
+    let outcomes: Vec<_> = Sabotage::ALL.iter().map(|sabotage| catch(*sabotage, first, seeds_max)).collect();
+    let failures: Vec<String> =
+        outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).map(ToString::to_string).collect();
+    if failures.is_empty() {
+        return Ok(outcomes.into_iter().flatten().collect());
+    }
+    Err(BatchFailure::Incomplete(failures.join("\n")))
 }
 
 fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, BatchFailure> {
@@ -281,7 +287,8 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
 /// The table of saboteurs, in words.
 #[must_use]
 pub fn tell_saboteurs(caught: &[Caught]) -> String {
-    let mut told = String::from("saboteurs (each caught by the invariant it is named for; the same seeds pass without it)\n");
+    let mut told =
+        String::from("saboteurs (each caught by the invariant it is named for; the same seeds pass without it)\n");
     for Caught { sabotage, seeds } in caught {
         let invariant = sabotage.caught_by();
         let _ = writeln!(

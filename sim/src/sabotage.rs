@@ -82,6 +82,7 @@ static RUNS: AtomicI64 = AtomicI64::new(0);
 pub(crate) struct Saboteur {
     pub(crate) kind: Sabotage,
     opportunities: u64,
+    synced: BTreeSet<ConnId>,
     deaf: Option<ConnId>,
     held_back: Option<(Vec<ConnId>, Frame)>,
     used_tokens: BTreeSet<Digest>,
@@ -94,6 +95,7 @@ impl Saboteur {
         Self {
             kind,
             opportunities: 0,
+            synced: BTreeSet::new(),
             deaf: None,
             held_back: None,
             used_tokens: BTreeSet::new(),
@@ -108,7 +110,12 @@ impl Saboteur {
     }
 
     /// Before the core handles an input. Hands back how often it is to handle it.
-    pub(crate) fn on_input(&mut self, now: &mut Now, input: &mut Input, credentials: Option<&HandshakeCredentials>) -> usize {
+    pub(crate) fn on_input(
+        &mut self,
+        now: &mut Now,
+        input: &mut Input,
+        credentials: Option<&HandshakeCredentials>,
+    ) -> usize {
         match (self.kind, &mut *input) {
             (Sabotage::FastClock, _) => {
                 let started = *self.started.get_or_insert(now.mono.0);
@@ -130,9 +137,10 @@ impl Saboteur {
             }
             (Sabotage::DoubleFlush, Input::Flushed { .. }) => 3,
             (Sabotage::IgnoredShutdown, Input::Shutdown) => 0,
-            (Sabotage::StuckRead, Input::Stored { result: Ok(StoreReply::Messages(_) | StoreReply::Rooms { .. }), .. }) => {
-                usize::from(!self.strikes(5))
-            }
+            (
+                Sabotage::StuckRead,
+                Input::Stored { result: Ok(StoreReply::Messages(_) | StoreReply::Rooms { .. }), .. },
+            ) => usize::from(!self.strikes(5)),
             _ => 1,
         }
     }
@@ -206,9 +214,13 @@ impl Saboteur {
                         && is_message(frame)
                     {
                         if self.deaf.is_none() && self.strikes(10) {
-                            self.deaf = conns.first().copied();
+                            self.deaf = conns.iter().find(|conn| self.synced.contains(conn)).copied();
                         }
                         conns.retain(|conn| Some(*conn) != self.deaf);
+                    } else if let Effect::Send { conns, frame } = effect
+                        && frame.as_bytes().starts_with(br#"{"type":"sync.complete""#)
+                    {
+                        self.synced.extend(conns.iter());
                     }
                 }
             }
@@ -355,4 +367,3 @@ fn read_message(frame: &Frame) -> Option<Message> {
         deleted_at: None,
     })
 }
-

@@ -10,6 +10,9 @@ use crate::action::{
 use crate::choices::{Choices, Seeded};
 use crate::simulation::Simulation;
 
+/// A rate limit that is never reached.
+const HIGH: u32 = 1_000_000;
+
 /// Draws actions one by one.
 #[derive(Debug)]
 pub struct Generator<C> {
@@ -121,7 +124,7 @@ impl<C: Choices> Generator<C> {
             drain_timeout_ms: workload.pick(&[200, 2_000, 10_000]),
             tenants: 1 + workload.below(3) as u8,
             users: 2 + workload.below(4) as u8,
-            rate_limits: (0..3).map(|_| workload.pick(&[2, 20, 1_000_000, 1_000_000, 1_000_000])).collect(),
+            rate_limits: (0..3).map(|_| workload.pick(&[2, 20, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH])).collect(),
             max_message_size: workload.pick(&[4_096, 4_096, 4_096, 300, 262_144]),
         };
         let mut weights = Vec::new();
@@ -304,18 +307,29 @@ impl<C: Choices> Generator<C> {
     /// Much at once: for queues and pages that reach their bounds.
     fn burst(&mut self) -> Action {
         let who = self.hot_user();
+        let rate = self.setup.rate_limits[usize::from(who.tenant % self.setup.tenants) % self.setup.rate_limits.len()];
+        if rate != HIGH {
+            return Action::Settle;
+        }
         let (count, padding, escaped) = match self.workload.below(4) {
-            0 => (1_100, 0, false),
+            0 => (1_600, 0, false),
             1 => (120, 3_000, false),
             2 => (90, 3_000, true),
             _ => (12, 200_000, self.workload.percent(50)),
         };
         let step = self.workload.pick(&[1, 7, 50]);
+        let slow = self.pick();
+        let sips = self.workload.percent(50);
         for number in 0..count {
             let text = Text { key: None, variant: 0, padding, escaped };
             self.planned.push_back(Action::Rest(who, Rest::Send(RoomPick::Own(0), text)));
             if number % step == 0 {
                 self.planned.push_back(Action::Settle);
+            }
+            if sips && number % 300 == 299 {
+                let sip =
+                    [Action::SetPeer(slow, Peer::Reads), Action::Flush(slow, 70), Action::SetPeer(slow, Peer::Stalls)];
+                self.planned.extend(sip);
             }
         }
         if self.workload.percent(50) {
@@ -323,7 +337,7 @@ impl<C: Choices> Generator<C> {
             let acks = acks.map(|rest| Action::Rest(who, rest));
             self.planned.extend(acks.flat_map(|ack| [ack, Action::Settle]));
         }
-        Action::SetPeer(self.pick(), Peer::Stalls)
+        Action::SetPeer(slow, Peer::Stalls)
     }
 
     fn create_room(&mut self) -> Rest {

@@ -5,14 +5,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use chatapi_core::api::{
-    Action, Answer, Body, HttpResponse, RequestParts, ResponseMeta, encode, parse_request,
-};
+use chatapi_core::api::{Action, Answer, Body, HttpResponse, RequestParts, ResponseMeta, encode, parse_request};
 use chatapi_core::store::{Lane, StoreFailure, StoreRequest, StoreResult};
 use chatapi_core::ws::parse_client_frame;
 use chatapi_core::{
-    CloseReason, ClosedBy, Config, ConnId, Core, Effect, Event, Input, Micros, Now, OpId, RequestId,
-    UnixMillis,
+    CloseReason, ClosedBy, Config, ConnId, Core, Effect, Event, Input, Micros, Now, OpId, RequestId, UnixMillis,
 };
 use serde_json::Value;
 

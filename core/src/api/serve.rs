@@ -26,7 +26,9 @@ impl Core {
                     self.serve_public(request, body.call);
                 }
             }
-            Access::Master | Access::User | Access::UserToConnect | Access::UserOrTenant if self.phase != Phase::Serving => {
+            Access::Master | Access::User | Access::UserToConnect | Access::UserOrTenant
+                if self.phase != Phase::Serving =>
+            {
                 self.respond(request, None, Err(self.not_serving()));
             }
             Access::Master => {

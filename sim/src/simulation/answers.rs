@@ -132,10 +132,8 @@ impl Simulation {
                 Ok(())
             }
             (Asked::Ready, Success::Ready) => {
-                let serves = self
-                    .process
-                    .as_ref()
-                    .is_some_and(|process| process.has_booted && process.phase == Phase::Running);
+                let serves =
+                    self.process.as_ref().is_some_and(|process| process.has_booted && process.phase == Phase::Running);
                 ensure!(serves, CleanShutdown, "readyz says yes and the process does not serve");
                 Ok(())
             }
@@ -377,7 +375,8 @@ impl Simulation {
         let is_gapless = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
         let fits = if wanted.backwards {
             let last = wanted.from.saturating_sub(1);
-            seqs.last().is_none_or(|seq| *seq <= last) && (!self.is_peace || seqs.last().copied().unwrap_or(0) == last.min(head))
+            seqs.last().is_none_or(|seq| *seq <= last)
+                && (!self.is_peace || seqs.last().copied().unwrap_or(0) == last.min(head))
         } else {
             seqs.first().is_none_or(|first| *first == wanted.from + 1)
                 && (!self.is_peace || !seqs.is_empty() || wanted.from >= head)

@@ -6,7 +6,9 @@ use chatapi_core::{ClosedBy, ConnId, Digest, Input, RequestId, RoomId, UserId};
 
 use super::link::Owed;
 use super::{Limits, MASTER_KEY, Outstanding, Simulation, Tenant, Token, user_id};
-use crate::action::{ClientFrame, Connect, Ending, Kind, Page, Peer, Pick, Position, Probe as Look, Rest, RoomPick, Text, Who};
+use crate::action::{
+    ClientFrame, Connect, Ending, Kind, Page, Peer, Pick, Position, Probe as Look, Rest, RoomPick, Text, Who,
+};
 use crate::invariant::{Checked, ensure};
 use crate::probe::Probe;
 
@@ -178,7 +180,11 @@ impl Simulation {
             ("dm", [one, other]) if one != other => Some((one.clone(), other.clone())),
             _ => None,
         };
-        if dm_of.is_some() && self.requests.values().any(|other| matches!(&other.asked, Asked::CreateRoom { dm_of: other } if *other == dm_of))
+        if dm_of.is_some()
+            && self
+                .requests
+                .values()
+                .any(|other| matches!(&other.asked, Asked::CreateRoom { dm_of: other } if *other == dm_of))
         {
             self.probes.hit(Probe::DmRace);
         }
@@ -215,7 +221,9 @@ impl Simulation {
         if self.process.is_none() {
             return Ok(());
         }
-        self.tell(|_| format!("  {} asks {method} {target}", who.map_or("somebody".to_owned(), |who| user_id(who).to_string())));
+        self.tell(|_| {
+            format!("  {} asks {method} {target}", who.map_or("somebody".to_owned(), |who| user_id(who).to_string()))
+        });
         let parts = RequestParts { method, target, headers, body: Body::Complete(body) };
         let (meta, action) = parse_request(&parts, &mut self.entropy);
         let request = RequestId(self.draw_id());
@@ -333,7 +341,8 @@ impl Simulation {
             ClientFrame::Acknowledge(room, position) => {
                 let room_id = self.pick_room(who, room);
                 let seq = self.position(&room_id, position);
-                let frame = format!(r#"{{"type":"ack","room_id":"{room_id}","seq":{seq},"request_id":"{request_id}"}}"#);
+                let frame =
+                    format!(r#"{{"type":"ack","room_id":"{room_id}","seq":{seq},"request_id":"{request_id}"}}"#);
                 (frame, Owed::Ack, true)
             }
             ClientFrame::Ping => (format!(r#"{{"type":"ping","request_id":"{request_id}"}}"#), Owed::Pong, true),

@@ -58,6 +58,7 @@ impl Simulation {
             self.links.len(),
             self.requests.len()
         );
+        self.effects_of_last_input = effects.len();
         self.carry_out(effects)?;
         self.handling = Handling::Other;
         self.check_shutdown()
@@ -283,7 +284,11 @@ impl Simulation {
         match reason {
             CloseReason::TooManyConnections => {
                 let open = self.links.values().filter(|link| link.closed.is_none() && link.user == user).count();
-                ensure!(is_new && open >= cap, OneAnswer, "{conn:?} of {user} was closed as one too many beside {open}");
+                ensure!(
+                    is_new && open >= cap,
+                    OneAnswer,
+                    "{conn:?} of {user} was closed as one too many beside {open}"
+                );
                 self.probes.hit(Probe::CapRefused);
             }
             CloseReason::TooManyInvalidFrames => {

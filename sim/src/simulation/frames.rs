@@ -61,7 +61,8 @@ impl Simulation {
             let before = link.queued();
             link.queue_frame(frame);
             let after = link.queued();
-            let (tenant, is_large) = (link.who.tenant, after.1 * 10 >= WAITING_FRAMES_MAX * 9 || after.0 * 10 >= WAITING_BYTES_MAX * 9);
+            let (tenant, is_large) =
+                (link.who.tenant, after.1 * 10 >= WAITING_FRAMES_MAX * 9 || after.0 * 10 >= WAITING_BYTES_MAX * 9);
             let fits = after.0 <= WAITING_BYTES_MAX && after.1 <= WAITING_FRAMES_MAX;
             let counts_as_empty = before.0 <= COUNTS_AS_EMPTY.0 && before.1 <= COUNTS_AS_EMPTY.1;
             if is_large {
@@ -115,7 +116,8 @@ impl Simulation {
             }
             "pong" => {}
             "server.shutdown" => {
-                let drains = self.process.as_ref().is_some_and(|process| matches!(process.phase, Phase::Draining { .. }));
+                let drains =
+                    self.process.as_ref().is_some_and(|process| matches!(process.phase, Phase::Draining { .. }));
                 ensure!(drains, CleanShutdown, "{conn:?} hears of a shutdown that there is not");
                 let after = seen.reconnect_after_ms.unwrap_or(0);
                 ensure!((2_500..=7_500).contains(&after), CleanShutdown, "{conn:?} is to come back after {after} ms");
@@ -211,7 +213,8 @@ impl Simulation {
     }
 
     fn check_ack_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
-        let (Some(room_id), Some(seq), Some(user)) = (seen.room_id.as_deref(), seen.seq, seen.user_id.as_deref()) else {
+        let (Some(room_id), Some(seq), Some(user)) = (seen.room_id.as_deref(), seen.seq, seen.user_id.as_deref())
+        else {
             ensure!(false, OneAnswer, "{conn:?} is sent an ack without a room, a number or a user");
             return Ok(());
         };
@@ -222,7 +225,11 @@ impl Simulation {
         ensure!(seq <= durable, DurableFirst, "{conn:?} hears that {user} acknowledged {seq}, durable is {durable}");
         let link = self.open_link_of(conn)?;
         let earlier = link.sent.acks.insert((room_id.clone(), user.clone()), seq).unwrap_or(0);
-        ensure!(seq >= earlier, AcksAndUnread, "{conn:?} hears that {user} acknowledged {seq} in {room_id}, after {earlier}");
+        ensure!(
+            seq >= earlier,
+            AcksAndUnread,
+            "{conn:?} hears that {user} acknowledged {seq} in {room_id}, after {earlier}"
+        );
         Ok(())
     }
 
@@ -237,7 +244,7 @@ impl Simulation {
         ensure!(
             seen.messages.is_some_and(|messages| messages <= link.sent.before_sync)
                 && seen.rooms.is_some_and(|rooms| rooms <= link.sent.positions.len() as u64),
-            EveryoneCatchesUp,
+            OrderOnConnection,
             "{conn:?} of {} was sent {} messages of {} rooms and is told {:?} of {:?}",
             link.user,
             link.sent.before_sync,

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chatapi_core::ws::Frame;
-use chatapi_core::{CloseReason, ConnId, FLUSH_REPORT_BYTES, FLUSH_REPORT_FRAMES, Input, Micros, MonoMicros, RoomId, UserId};
+use chatapi_core::{
+    CloseReason, ConnId, FLUSH_REPORT_BYTES, FLUSH_REPORT_FRAMES, Input, Micros, MonoMicros, RoomId, UserId,
+};
 
 use super::bucket::Debt;
 use crate::action::{Peer, Who};

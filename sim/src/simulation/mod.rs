@@ -24,8 +24,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use chatapi_core::api::ResponseMeta;
 use chatapi_core::store::{NewMessage, StoreReply, StoreRequest, StoreResult};
 use chatapi_core::{
-    Config, ConnId, Core, Input, MessageId, Micros, MonoMicros, Now, OpId, RequestId, RoomId, Seq, TimerKind, UnixMillis,
-    UserId,
+    Config, ConnId, Core, Input, MessageId, Micros, MonoMicros, Now, OpId, RequestId, RoomId, Seq, TimerKind,
+    UnixMillis, UserId,
 };
 
 use crate::action::{Action, CommitFault, Peer, Scenario, Setup, Who};
@@ -84,6 +84,7 @@ pub struct Simulation {
     /// What is missing now was known before the last restart.
     has_restarted_in_peace: bool,
     inputs: u64,
+    effects_of_last_input: usize,
     handling: Handling,
     /// The frame under way was refused by the rate limit.
     frame_refused: bool,
@@ -214,6 +215,7 @@ impl Simulation {
             is_peace: false,
             has_restarted_in_peace: false,
             inputs: 0,
+            effects_of_last_input: 0,
             handling: Handling::Other,
             frame_refused: false,
             gone: Vec::new(),
@@ -519,6 +521,9 @@ impl Simulation {
             if let Some(saboteur) = &mut self.saboteur {
                 saboteur.on_commit(reply);
             }
+            if self.model.forgets_a_key(request, reply) {
+                self.probes.hit(Probe::KeyForgotten);
+            }
             self.model.commit(request, reply)?;
         }
         match &mut self.differential {
@@ -530,9 +535,7 @@ impl Simulation {
     fn report(&mut self, count: usize) -> Checked {
         let is_early = self.saboteur.as_ref().is_some_and(|saboteur| saboteur.kind == Sabotage::EarlyReport);
         for _ in 0..count {
-            let report = self.store.take_report().or_else(|| {
-                if is_early { self.store.take_undurable() } else { None }
-            });
+            let report = self.store.take_report().or_else(|| if is_early { self.store.take_undurable() } else { None });
             let Some((op, result)) = report else {
                 return Ok(());
             };
@@ -561,10 +564,15 @@ impl Simulation {
     }
 
     fn report_read(&mut self, pick: usize) -> Checked {
-        match self.store.take_read_result(pick) {
-            Some((op, result)) => self.tell_stored(op, result),
-            None => Ok(()),
+        let Some((op, result)) = self.store.take_read_result(pick) else {
+            return Ok(());
+        };
+        let is_page = matches!(&result, Ok(StoreReply::Frames(page)) if !page.is_empty());
+        self.tell_stored(op, result)?;
+        if is_page && self.effects_of_last_input == 0 {
+            self.probes.hit(Probe::StaleRead);
         }
+        Ok(())
     }
 
     fn tell_stored(&mut self, op: OpId, mut result: StoreResult) -> Checked {
@@ -751,4 +759,3 @@ impl Limits {
 pub(crate) fn user_id(who: Who) -> UserId {
     UserId::new(&format!("<t{}>u{}", who.tenant, who.user))
 }
-

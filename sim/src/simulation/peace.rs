@@ -88,12 +88,7 @@ impl Simulation {
             "in peace the core wants to run for {next:?}"
         );
         for link in self.links.values() {
-            ensure!(
-                link.peer != Peer::Vanishes,
-                BoundedQueues,
-                "{:?} vanished long ago and is still open",
-                link.conn
-            );
+            ensure!(link.peer != Peer::Vanishes, BoundedQueues, "{:?} vanished long ago and is still open", link.conn);
             ensure!(!link.has_queued(), BoundedQueues, "in peace something waits for {:?}", link.conn);
             ensure!(link.owed.is_empty(), OneAnswer, "{:?} was never answered {:?}", link.conn, link.owed);
             ensure!(

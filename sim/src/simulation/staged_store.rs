@@ -2,8 +2,8 @@
 
 use std::collections::VecDeque;
 
-use chatapi_core::{OpId, RoomId, Seq};
 use chatapi_core::store::{Lane, StoreFailure, StoreReply, StoreRequest, StoreResult};
+use chatapi_core::{OpId, RoomId, Seq};
 
 use crate::action::{CommitFault, Refusal};
 use crate::memory_store::MemoryStore;
