@@ -1,5 +1,7 @@
 //! Stand-ins for what must not be recorded.
 
+use std::fmt;
+
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
@@ -21,6 +23,12 @@ use crate::input::Input;
 #[derive(Clone)]
 pub struct Redactor {
     keyed: Hmac<Sha256>,
+}
+
+impl fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redactor(…)")
+    }
 }
 
 /// An input as its line has it.
