@@ -1,5 +1,7 @@
 //! A recorded run replays bit for bit, and its recording keeps every secret.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
 use std::path::PathBuf;
 
 use base64::Engine as _;
