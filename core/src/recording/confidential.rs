@@ -4,7 +4,7 @@
 //! it holds anything that must not be recorded.
 
 use crate::api::{Answer, ApiRequest, Call, CreateTenant, Credentials, Success, TenantCreated};
-use crate::effect::Effect;
+use crate::effect::{Effect, Event};
 use crate::input::Input;
 use crate::model::{Tenant, TenantConfig};
 use crate::secret::{Digest, Secret};
@@ -101,11 +101,11 @@ impl Effect {
                     in_success(success, f);
                 }
             }
+            Self::Report(event) => in_event(event),
             Self::Accept { request: _, conn: _, rate_limit: _ }
             | Self::Send { conns: _, frame: _ }
             | Self::Ping { conns: _ }
             | Self::Close { conn: _, reason: _ }
-            | Self::Report(_)
             | Self::Stop => {}
         }
     }
@@ -197,6 +197,17 @@ fn in_success(success: &mut Success, f: &mut impl FnMut(Confidential<'_>)) {
         | Success::Message(_)
         | Success::Messages(_)
         | Success::Acknowledged { room_id: _, last_ack: _ } => {}
+    }
+}
+
+/// Events are logged: nothing confidential may ever be in one.
+const fn in_event(event: &Event) {
+    match event {
+        Event::Ready
+        | Event::TenantCreated { tenant_id: _ }
+        | Event::StoreFailed { op: _, failure: _ }
+        | Event::StoreTimedOut { op: _ }
+        | Event::RoomRecovered { room_id: _ } => {}
     }
 }
 

@@ -171,30 +171,30 @@ impl Run {
     }
 }
 
-/// A line, a headline and what follows from it, for people.
+/// A headline, and what there is to know below it, for people.
 impl fmt::Display for Divergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, started, now, input, recorded, effects, version } = self;
         let after = Elapsed { since: started.mono, at: now.mono };
-        writeln!(f, "line {line} turns out otherwise than recorded, {after} after the start, at {}", now.wall)?;
+        write!(f, "line {line} turns out otherwise than recorded, {after} after the start, at {}", now.wall)?;
         match input {
-            Some(input) => writeln!(f, "  input:    {}", Readable(input))?,
-            None => writeln!(f, "  the start of the core")?,
+            Some(input) => write!(f, "\n  input:    {}", Readable(input))?,
+            None => f.write_str("\n  the start of the core")?,
         }
         match recorded {
-            Some(digest) => writeln!(f, "  recorded: effects with the digest {digest}")?,
-            None => writeln!(f, "  recorded: the core broke an invariant of its own")?,
+            Some(digest) => write!(f, "\n  recorded: effects with the digest {digest}")?,
+            None => f.write_str("\n  recorded: the core broke an invariant of its own")?,
         }
         let digest = EffectsDigest::of(effects);
-        writeln!(f, "  now:      {} effects with the digest {digest}", effects.len())?;
-        for (number, effect) in effects.iter().take(EFFECTS_SHOWN).enumerate() {
-            writeln!(f, "    {}. {}", number + 1, Readable(effect))?;
+        write!(f, "\n  now:      {} effects with the digest {digest}", effects.len())?;
+        for (number, effect) in (1..).zip(effects.iter().take(EFFECTS_SHOWN)) {
+            write!(f, "\n    {number}. {}", Readable(effect))?;
         }
         if effects.len() > EFFECTS_SHOWN {
-            writeln!(f, "    and {} more", effects.len() - EFFECTS_SHOWN)?;
+            write!(f, "\n    and {} more", effects.len() - EFFECTS_SHOWN)?;
         }
         if version != env!("CARGO_PKG_VERSION") {
-            writeln!(f, "  recorded by version {version}, replayed by {}", env!("CARGO_PKG_VERSION"))?;
+            write!(f, "\n  recorded by version {version}, replayed by {}", env!("CARGO_PKG_VERSION"))?;
         }
         Ok(())
     }

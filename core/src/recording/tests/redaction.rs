@@ -5,11 +5,13 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::redactor;
 use super::samples::{self, API_KEY, TOKEN, WEBHOOK_SECRET, WEBHOOK_URL};
+use crate::api::{Action, Body, ParseHost, RequestParts, parse_request};
 use crate::effect::Effect;
+use crate::id::{ConnId, RequestId};
 use crate::input::Input;
 use crate::recording::confidential::Confidential;
 use crate::recording::{EffectsDigest, Redactor};
-use crate::secret::Digest;
+use crate::secret::{Digest, Entropy};
 
 /// Every way in which a secret, or the digest of one, might be written.
 fn spellings(secret: &str) -> Vec<String> {
@@ -131,5 +133,67 @@ fn the_stand_in_of_an_address_tells_whether_the_host_is_the_same_and_nothing_els
         assert_ne!(one, other, "{url}");
         assert_eq!(host(&one) == host(&other), same_host, "{url}");
         assert!(url::Url::parse(&other).is_ok(), "{other}");
+    }
+}
+
+struct Host;
+
+impl Entropy for Host {
+    fn fill(&mut self, buffer: &mut [u8]) {
+        buffer.fill(7);
+    }
+}
+
+impl ParseHost for Host {
+    fn is_master_key(&self, _given: &[u8]) -> bool {
+        true
+    }
+
+    fn is_metrics_token(&self, _given: &[u8]) -> bool {
+        false
+    }
+}
+
+#[test]
+fn no_complaint_about_a_request_repeats_a_credential_of_its() {
+    const SECRET: &str = "hunter2%zz";
+    let upgrade = [
+        ("connection", "upgrade"),
+        ("upgrade", "websocket"),
+        ("sec-websocket-version", "13"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    let hook = format!(r#"{{"name":"n","config":{{"webhook_secret":"{SECRET}"}}}}"#);
+    let url = format!(r#"{{"name":"n","config":{{"webhook_url":"https://u:{SECRET}@h/"}}}}"#);
+    let repeated = [("x-api-key", SECRET), ("x-api-key", SECRET)];
+    let bearer = format!("Bearer {SECRET}");
+    let token = format!("/ws?token={SECRET}");
+    let tokens = format!("/ws?token={SECRET}&token={SECRET}");
+    for (method, target, headers, body) in [
+        ("GET", "/rooms", &repeated[..], ""),
+        ("GET", "/rooms?limit=x", &repeated[..1], ""),
+        ("POST", "/rooms", &repeated[..1], "{"),
+        ("GET", "/nowhere", &repeated[..1], ""),
+        ("PUT", "/rooms", &repeated[..1], ""),
+        ("POST", "/admin/tenants", &[("x-master-key", SECRET), ("x-master-key", SECRET)], "{}"),
+        ("POST", "/admin/tenants", &[("x-master-key", SECRET)], &hook),
+        ("POST", "/admin/tenants", &[("x-master-key", SECRET)], &url),
+        ("GET", "/metrics", &[("authorization", bearer.as_str())], ""),
+        ("GET", &token, &[], ""),
+        ("GET", &token, &upgrade, ""),
+        ("GET", &tokens, &upgrade, ""),
+        ("GET", "/ws", &[&upgrade[..], &repeated[..]].concat(), ""),
+        ("GET", "/ws?sync=x", &[&upgrade[..], &repeated[..1]].concat(), ""),
+    ] {
+        let headers: Vec<(&str, &[u8])> = headers.iter().map(|(name, value)| (*name, value.as_bytes())).collect();
+        let parts = RequestParts { method, target, headers: &headers, body: Body::Complete(body.as_bytes()) };
+        let told = match parse_request(&parts, &mut Host).1 {
+            Action::Answer(response) => String::from_utf8_lossy(&response.body).into_owned(),
+            Action::Call(body) => redacted(&Input::Request { request: RequestId(1), body }),
+            Action::Handshake(upgrade) => {
+                redacted(&Input::Handshake { request: RequestId(1), conn: ConnId(2), body: upgrade.request })
+            }
+        };
+        assert!(!told.contains("hunter2"), "{method} {target}: {told}");
     }
 }
