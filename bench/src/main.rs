@@ -41,6 +41,9 @@ struct Cli {
     /// A variable for the started server's environment, as NAME=VALUE
     #[arg(long, global = true, conflicts_with = "url", value_parser = variable)]
     env: Vec<(String, String)>,
+    /// A flag for the started server, as --record=FILE; FILE is in the server's own directory, which goes at the end
+    #[arg(long, global = true, conflicts_with = "url", allow_hyphen_values = true)]
+    server_flag: Vec<String>,
     /// A server that runs already, as 127.0.0.1:PORT; loopback only
     #[arg(long, global = true)]
     url: Option<String>,
@@ -117,7 +120,7 @@ fn target(cli: &Cli) -> Result<Server> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("chatapi"),
     };
-    Server::start(&executable, &cli.env)
+    Server::start(&executable, &cli.env, &cli.server_flag)
 }
 
 fn variable(text: &str) -> std::result::Result<(String, String), String> {
@@ -136,5 +139,8 @@ mod tests {
         let cli = Cli::try_parse_from(["chatapi-bench", "idle", "--connections", "10", "--env", "A=b=c"]).unwrap();
         assert_eq!(cli.env, [("A".to_owned(), "b=c".to_owned())]);
         assert_eq!(cli.load.files(), 10 + limits::SPARE);
+        let flag = "--record=run.jsonl";
+        let cli = Cli::try_parse_from(["chatapi-bench", "ws-send", "--server-flag", flag]).unwrap();
+        assert_eq!(cli.server_flag, [flag]);
     }
 }

@@ -47,13 +47,14 @@ impl Drop for Guard {
 }
 
 impl Server {
-    /// Starts `executable serve` with nothing in its environment but what is set here and in `environment`.
-    pub(crate) fn start(executable: &Path, environment: &[(String, String)]) -> Result<Self> {
+    /// Starts `executable serve` with `flags`, and nothing in its environment but what is set here and in `environment`.
+    pub(crate) fn start(executable: &Path, environment: &[(String, String)], flags: &[String]) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("chatapi-bench-").tempdir()?;
         // The log goes to a file, not to a pipe: nobody has to drain it while the load runs.
         let log = File::create(log_of(&directory))?;
         let child = Command::new(absolute(executable)?)
             .args(["serve", "--listen-addr", "127.0.0.1:0"])
+            .args(flags)
             .current_dir(directory.path())
             .env_clear()
             .env("DATA_DIR", directory.path())
@@ -160,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_is_reported() {
-        let error = Server::start(Path::new("/bin/false"), &[]).unwrap_err();
+        let error = Server::start(Path::new("/bin/false"), &[], &[]).unwrap_err();
         assert!(error.to_string().contains("ended at its start"), "{error}");
     }
 }

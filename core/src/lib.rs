@@ -10,12 +10,14 @@
 //! | [`ws`] | WebSocket: handshakes, frames, sessions, catching up |
 //! | [`store`] | what a store is asked, and what it may answer |
 //! | [`model`] | tenants, rooms, members, messages |
+//! | [`recording`] | what a run is recorded as, without its secrets, and its replay |
 
 pub mod api;
 mod auth;
 mod config;
 mod core;
 mod effect;
+mod hex;
 mod id;
 mod input;
 mod json;
@@ -23,6 +25,7 @@ mod limits;
 mod metrics;
 pub mod model;
 mod operations;
+pub mod recording;
 mod recovery;
 mod secret;
 pub mod store;

@@ -6,9 +6,11 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-/// The SHA-256 of a credential. The core and the database know credentials by this alone.
+/// The SHA-256 of a credential. The core and the database know credentials by this alone. Its serialized form is
+/// hexadecimal text.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Digest(pub [u8; 32]);
+#[serde(transparent)]
+pub struct Digest(#[serde(with = "crate::hex")] pub [u8; 32]);
 
 impl Digest {
     /// Digests `bytes`.
@@ -28,6 +30,7 @@ impl fmt::Debug for Digest {
 /// A plaintext that leaves the server in exactly one answer: an API key, a WebSocket token, a webhook secret.
 /// `Debug` and the serialized form hold its digest, never the text.
 #[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Secret {
     digest: Digest,
     #[serde(skip)]
@@ -72,6 +75,12 @@ impl Secret {
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// The digest, for a stand-in to be put in its place. The plaintext goes: it would not fit any more.
+    pub(crate) fn digest_mut(&mut self) -> &mut Digest {
+        self.plaintext = String::new();
+        &mut self.digest
     }
 
     /// The plaintext, for the one answer or the one column it is meant for.

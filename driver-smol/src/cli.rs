@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, Command};
 
-use crate::settings::{Sources, VARIABLES};
+use crate::settings::{RECORD, RECORD_MAX_SIZE, Sources, VARIABLES};
 
 /// Reads the command line, the environment and `.env` in the working directory. Ends the process where the command line
 /// asks for help or makes no sense.
@@ -12,10 +12,9 @@ use crate::settings::{Sources, VARIABLES};
 pub fn read() -> Sources {
     let matches = command().get_matches();
     let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
-    let flags = VARIABLES
-        .iter()
-        .filter_map(|variable| Some((variable.name, serve.get_one::<String>(variable.name)?.clone())))
-        .collect::<BTreeMap<_, _>>();
+    let names = VARIABLES.iter().map(|variable| variable.name).chain([RECORD, RECORD_MAX_SIZE]);
+    let flags =
+        names.filter_map(|name| Some((name, serve.get_one::<String>(name)?.clone()))).collect::<BTreeMap<_, _>>();
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -24,15 +23,26 @@ pub fn read() -> Sources {
 
 fn command() -> Command {
     let serve = || {
-        VARIABLES.iter().map(|variable| {
+        let variables = VARIABLES.iter().map(|variable| {
             let long = variable.name.to_lowercase().replace('_', "-");
             Arg::new(variable.name).long(long).value_name("VALUE").help(variable.help)
-        })
+        });
+        variables.chain([
+            Arg::new(RECORD).long("record").value_name("FILE").help(
+                "Write every input to a new FILE, for `chatapi-sim replay`. Contents of messages, user ids and the like \
+                 are in it; keys, tokens, secrets and addresses of webhooks are not, nor anything they can be guessed by",
+            ),
+            Arg::new(RECORD_MAX_SIZE)
+                .long("record-max-size")
+                .value_name("SIZE")
+                .requires(RECORD)
+                .help("Where the recording ends, as in 64MiB; the server goes on [default: 1GiB]"),
+        ])
     };
     Command::new("chatapi")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A chat backend: rooms, durable messages, live delivery over WebSocket")
-        .after_help("Each flag is also an environment variable (LISTEN_ADDR), read from .env too; secrets are that alone: MASTER_API_KEY, METRICS_TOKEN.")
+        .after_help("Each flag but --record and --record-max-size is also an environment variable (LISTEN_ADDR), read from .env too; secrets are that alone: MASTER_API_KEY, METRICS_TOKEN.")
         .args_conflicts_with_subcommands(true)
         .args(serve())
         .subcommand(Command::new("serve").about("Serve chat (the default)").args(serve()))

@@ -7,8 +7,10 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, TryLockError};
+use std::time::Duration;
 
 use chatapi_core::api::Answer;
+use chatapi_core::recording::RecordedInput;
 use chatapi_core::store::{Lane, StoreRequest, StoreResult};
 use chatapi_core::{
     CloseReason, Config, ConnId, Core, Effect, Event, Input, MonoMicros, OpId, RateLimitStatus, RequestId,
@@ -16,6 +18,7 @@ use chatapi_core::{
 
 use crate::clock::Clock;
 use crate::exchange::{Exchange, Reply};
+use crate::recorder::Recorder;
 use crate::store_link::StoreLink;
 use crate::timer::Alarm;
 use crate::websocket::{Outbox, Outgoing};
@@ -38,6 +41,13 @@ pub(crate) struct Hub {
     ready: Milestone,
     stopped: Milestone,
     busy: AtomicUsize,
+    recorder: Option<Recorder>,
+}
+
+/// An input on its way to the core, with its text if it is to be recorded.
+struct Noted {
+    input: Input,
+    recorded: Option<RecordedInput>,
 }
 
 /// A request that is being served.
@@ -63,10 +73,14 @@ enum Handover {
 }
 
 impl Hub {
-    pub(crate) fn new(config: Config, seed: [u8; 32]) -> Self {
+    pub(crate) fn new(config: Config, seed: [u8; 32], recorder: Option<Recorder>) -> Self {
         let clock = Clock::start();
+        let now = clock.now();
+        if let Some(recorder) = &recorder {
+            recorder.introduce(config.clone(), seed, now);
+        }
         Self {
-            core: Mutex::new(Core::new(config, seed, clock.now())),
+            core: Mutex::new(Core::new(config, seed, now)),
             clock,
             last_id: AtomicU64::new(0),
             store: OnceLock::new(),
@@ -78,14 +92,24 @@ impl Hub {
             ready: Milestone::default(),
             stopped: Milestone::default(),
             busy: AtomicUsize::new(0),
+            recorder,
         }
     }
 
     /// Connects the store and lets the core boot it.
     pub(crate) fn start(&self, store: StoreLink) {
         if self.store.set(store).is_ok() {
-            let core = self.lock_core();
-            self.hand_over(core);
+            let mut core = self.lock_core();
+            let mut gathered = Gathered::default();
+            match &self.recorder {
+                None => gathered.drain(&mut core, None),
+                Some(recorder) => {
+                    let mut effects = Vec::new();
+                    gathered.drain(&mut core, Some(&mut effects));
+                    recorder.start(effects);
+                }
+            }
+            self.push(core, gathered);
             self.carry_out();
         }
     }
@@ -96,25 +120,55 @@ impl Hub {
 
     /// Lets the core handle an input.
     pub(crate) fn handle(&self, input: Input) {
+        let noted = self.note(input);
         let mut core = self.lock_core();
-        core.handle(self.clock.now(), input);
-        self.hand_over(core);
+        let mut gathered = Gathered::default();
+        self.handle_one(&mut core, noted, &mut gathered);
+        self.push(core, gathered);
         self.carry_out();
     }
 
     /// Lets the core handle the replies of the store, in one pass for each batch.
     pub(crate) fn handle_replies(&self, replies: Vec<(OpId, StoreResult)>) {
-        let mut replies = replies.into_iter().peekable();
-        while replies.peek().is_some() {
+        let inputs = replies.into_iter().map(|(op, result)| self.note(Input::Stored { op, result }));
+        if self.recorder.is_some() {
+            // Their texts are made before the lock is taken.
+            self.handle_all(inputs.collect::<Vec<_>>().into_iter());
+        } else {
+            self.handle_all(inputs);
+        }
+    }
+
+    fn handle_all(&self, inputs: impl Iterator<Item = Noted>) {
+        let mut inputs = inputs.peekable();
+        while inputs.peek().is_some() {
             let mut core = self.lock_core();
             let mut gathered = Gathered::default();
-            for (op, result) in replies.by_ref().take(BATCH) {
-                core.handle(self.clock.now(), Input::Stored { op, result });
-                gathered.drain(&mut core);
+            for noted in inputs.by_ref().take(BATCH) {
+                self.handle_one(&mut core, noted, &mut gathered);
             }
             self.push(core, gathered);
             self.carry_out();
         }
+    }
+
+    fn note(&self, input: Input) -> Noted {
+        let recorded = self.recorder.as_ref().and_then(|recorder| recorder.note(&input));
+        Noted { input, recorded }
+    }
+
+    fn handle_one(&self, core: &mut Core, noted: Noted, gathered: &mut Gathered) {
+        let Noted { input, recorded } = noted;
+        let now = self.clock.now();
+        let Some((recorder, recorded)) = self.recorder.as_ref().zip(recorded) else {
+            core.handle(now, input);
+            return gathered.drain(core, None);
+        };
+        let step = recorder.begin(now, recorded);
+        core.handle(now, input);
+        let mut effects = Vec::new();
+        gathered.drain(core, Some(&mut effects));
+        step.end(effects);
     }
 
     /// Wakes the core if its time has come. Says when that is next.
@@ -124,6 +178,10 @@ impl Hub {
             self.handle(Input::Tick);
         }
         self.lock_core().next_timeout().map(|(at, _)| at)
+    }
+
+    pub(crate) const fn recorder(&self) -> Option<&Recorder> {
+        self.recorder.as_ref()
     }
 
     pub(crate) const fn alarm(&self) -> &Alarm {
@@ -197,14 +255,11 @@ impl Hub {
         // A core that panicked doubts its own state: the process ends, and restarts from the store.
         self.core.lock().unwrap_or_else(|_| {
             tracing::error!("the core broke an invariant of its own: the process ends, the database is the truth");
+            if let Some(recorder) = &self.recorder {
+                recorder.close(None, Duration::from_secs(1));
+            }
             std::process::abort()
         })
-    }
-
-    fn hand_over(&self, mut core: MutexGuard<'_, Core>) {
-        let mut gathered = Gathered::default();
-        gathered.drain(&mut core);
-        self.push(core, gathered);
     }
 
     /// Pushes effects to their queues while the core is still locked.
@@ -330,8 +385,12 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn drain(&mut self, core: &mut Core) {
+    /// Takes the effects of an input, with a copy of each to `recorded`.
+    fn drain(&mut self, core: &mut Core, mut recorded: Option<&mut Vec<Effect>>) {
         while let Some(effect) = core.poll_effect() {
+            if let Some(recorded) = &mut recorded {
+                recorded.push(effect.clone());
+            }
             match effect {
                 Effect::Store { op, request } => match request.lane() {
                     Lane::Write => self.writes.push((op, request)),

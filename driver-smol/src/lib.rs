@@ -7,6 +7,7 @@
 //! | `hub` | the core behind its lock, and the hand-over of effects |
 //! | `listener`, `http_connection`, [`http1`] | sockets, and HTTP on them |
 //! | `websocket` | WebSocket connections |
+//! | `recorder` | what goes into the core, written down |
 //! | `store_link`, `timer`, `deadline`, `clock` | the store's threads, time |
 
 pub mod cli;
@@ -19,6 +20,7 @@ mod hub;
 mod keys;
 mod listener;
 mod logging;
+mod recorder;
 mod server;
 pub mod settings;
 mod store_link;

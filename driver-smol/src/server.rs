@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use chatapi_core::Input;
+use chatapi_core::recording::End;
 use chatapi_storage_sqlite::{OpenError, Options, Readers, Store, Writer};
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smol::{Executor, Timer};
@@ -14,7 +15,8 @@ use smol::{Executor, Timer};
 use crate::deadline::Deadlines;
 use crate::hub::Hub;
 use crate::keys::{Keys, fill_random};
-use crate::settings::Settings;
+use crate::recorder::Recorder;
+use crate::settings::{Record, Settings};
 use crate::store_link::StoreLink;
 use crate::{listener, timer};
 
@@ -49,6 +51,18 @@ pub enum StartError {
         /// Why.
         error: io::Error,
     },
+    /// The recording cannot be begun.
+    #[error("--record {path} cannot be created: {error}{}", if error.kind() == io::ErrorKind::AlreadyExists {
+        "; a recording is never overwritten: name another file, or remove this one"
+    } else {
+        ""
+    })]
+    Record {
+        /// Which.
+        path: String,
+        /// Why.
+        error: io::Error,
+    },
     /// Signals cannot be watched, or a thread does not start.
     #[error("the operating system refused: {0}")]
     System(#[from] io::Error),
@@ -67,10 +81,11 @@ pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartErr
         address: settings.listen_addrs.first().map(ToString::to_string).unwrap_or_default(),
         error,
     })?;
+    let recorder = settings.record.as_ref().map(start_recording).transpose()?;
     let mut seed = [0; 32];
     fill_random(&mut seed);
     let drain_timeout = Duration::from_micros(settings.core.shutdown_drain_timeout.0);
-    let hub = Arc::new(Hub::new(settings.core, seed));
+    let hub = Arc::new(Hub::new(settings.core, seed, recorder));
     let replies_to = Arc::downgrade(&hub);
     let writer = Writer::start(
         &store,
@@ -102,8 +117,20 @@ pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartErr
     let drained_by = smol::block_on(executor.run(drain(&server, signals, drain_timeout)));
     let rest = drained_by.saturating_duration_since(Instant::now());
     close_store(&hub, rest.max(Duration::from_secs(1)));
+    if let Some(recorder) = hub.recorder() {
+        let rest = drained_by.saturating_duration_since(Instant::now());
+        recorder.close(Some(End::Shutdown), rest.max(Duration::from_secs(1)));
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+fn start_recording(record: &Record) -> Result<Recorder, StartError> {
+    let path = record.path.display();
+    let recorder = Recorder::create(&record.path, record.max_bytes)
+        .map_err(|error| StartError::Record { path: path.to_string(), error })?;
+    tracing::info!(%path, max_bytes = record.max_bytes, "recording: contents and user ids are in the file, secrets are not");
+    Ok(recorder)
 }
 
 /// Runs the executor on the other cores: this thread takes part too.

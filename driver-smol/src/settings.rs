@@ -29,10 +29,21 @@ pub struct Settings {
     pub log_level: tracing::Level,
     /// `LOG_FORMAT`; `None` is JSON, or text on a terminal.
     pub log_format: Option<LogFormat>,
+    /// `--record`; `None` where nothing is recorded.
+    pub record: Option<Record>,
     /// What the core decides on.
     pub core: Config,
     /// What was set but has no effect, for the log.
     pub warnings: Vec<String>,
+}
+
+/// What is recorded of the run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// `--record`: the file, which must not be there yet.
+    pub path: PathBuf,
+    /// `--record-max-size`: where the recording ends.
+    pub max_bytes: u64,
 }
 
 /// How logs look.
@@ -55,7 +66,7 @@ pub struct SettingError {
 
 /// Where a variable's value comes from, the strongest first.
 pub struct Sources {
-    /// From the command line.
+    /// From the command line: by the names of variables, and [`RECORD`] and [`RECORD_MAX_SIZE`].
     pub flags: BTreeMap<&'static str, String>,
     /// The environment.
     pub environment: BTreeMap<String, String>,
@@ -92,6 +103,14 @@ variables! {
     "LOG_LEVEL": "debug, info, warn or error [default: info]",
     "LOG_FORMAT": "json or text [default: json, or text on a terminal]",
 }
+
+/// The flag that wants a recording. It is a flag alone: a variable that is left behind somewhere must not record.
+pub const RECORD: &str = "--record";
+/// The flag that bounds it.
+pub const RECORD_MAX_SIZE: &str = "--record-max-size";
+const RECORD_MAX_SIZE_DEFAULT: u64 = 1 << 30;
+/// A recording must hold its first line at least.
+const RECORD_MAX_SIZE_LEAST: u64 = 64 * 1024;
 
 /// The shortest master key, in characters.
 const MASTER_KEY_MIN_CHARS: usize = 16;
@@ -159,6 +178,7 @@ impl Settings {
                 "text" => Some(LogFormat::Text),
                 _ => None,
             })?,
+            record: sources.record()?,
             core,
             warnings,
         })
@@ -183,6 +203,17 @@ impl Sources {
             return Ok(None);
         };
         parse(value.trim()).map(Some).ok_or(SettingError { variable, takes, value })
+    }
+
+    fn record(&self) -> Result<Option<Record>, SettingError> {
+        let Some(path) = self.flags.get(RECORD) else {
+            return Ok(None);
+        };
+        let takes = "a size like 64MiB or 1GiB, at least 64KiB";
+        let max_bytes = self
+            .parse(RECORD_MAX_SIZE, takes, |text| parse_size(text).filter(|bytes| *bytes >= RECORD_MAX_SIZE_LEAST))?
+            .unwrap_or(RECORD_MAX_SIZE_DEFAULT);
+        Ok(Some(Record { path: PathBuf::from(path), max_bytes }))
     }
 
     fn master_key(&self) -> Result<Option<String>, SettingError> {
@@ -244,6 +275,20 @@ fn parse_listen_addr(text: &str) -> Option<Vec<SocketAddr>> {
 
 fn every_interface(port: u16) -> Vec<SocketAddr> {
     vec![SocketAddr::from(([0_u16; 8], port)), SocketAddr::from(([0_u8; 4], port))]
+}
+
+/// A size in bytes: `65536`, `64KiB`, `64MiB`, `1GiB`.
+fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// A Go-style duration: `500ms`, `30s`, `1h30m`. A bare number is none.
@@ -338,6 +383,29 @@ mod tests {
             ("1s ", None),
         ] {
             assert_eq!(parse_duration(text), expected_ms.map(Duration::from_millis), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_recording_is_wanted_by_its_flag_alone_and_bounded_by_a_size() {
+        assert_eq!(read(&[("RECORD", "x"), (RECORD, "x")]).unwrap().record, None);
+        let record = |flags: &[(&'static str, &str)]| {
+            let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            Settings::read(&Sources { flags, environment: BTreeMap::new(), file: BTreeMap::new() })
+        };
+        let path = PathBuf::from("run.jsonl");
+        for (size, max_bytes) in
+            [("64MiB", 64 << 20), ("1GiB", 1 << 30), ("64KiB", 65_536), ("65536", 65_536), ("7GiB", 7 << 30)]
+        {
+            let settings = record(&[(RECORD, "run.jsonl"), (RECORD_MAX_SIZE, size)]).unwrap();
+            assert_eq!(settings.record, Some(Record { path: path.clone(), max_bytes }), "{size}");
+        }
+        let by_default = record(&[(RECORD, "run.jsonl")]).unwrap().record;
+        assert_eq!(by_default, Some(Record { path, max_bytes: 1 << 30 }));
+        for size in ["", "MiB", "1.5GiB", "64mib", "64 MiB", "65535", "-1", "99999999999GiB"] {
+            let flags = [(RECORD, "run.jsonl"), (RECORD_MAX_SIZE, size)];
+            let error = record(&flags).map(|settings| settings.record);
+            assert!(size.is_empty() || error.unwrap_err().to_string().contains("--record-max-size takes"), "{size:?}");
         }
     }
 

@@ -11,6 +11,7 @@
 //! | [`model`], [`invariant`] | what should be, and what must hold |
 //! | [`sabotage`], [`probe`], [`shrink`] | that it can fail, what it reaches, what is left of a failure |
 //! | [`memory_store`], [`store_contract`], [`differential`] | the store's contract as a plain model, and SQLite beside it |
+//! | [`replay`] | recordings of a real server, once more |
 //! | [`world`] | a scripted world, for tests that say what happens step by step |
 
 pub mod action;
@@ -21,6 +22,7 @@ pub mod invariant;
 pub mod memory_store;
 pub mod model;
 pub mod probe;
+pub mod replay;
 pub mod report;
 pub mod runner;
 pub mod sabotage;

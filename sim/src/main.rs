@@ -1,5 +1,6 @@
 //! The command line of the simulation.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -41,6 +42,11 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         first: u64,
     },
+    /// Replay what `chatapi serve --record FILE` recorded, and compare every effect: exit code 1 at the first difference.
+    Replay {
+        /// The recording.
+        file: PathBuf,
+    },
     /// Run one seed.
     Seed {
         /// Which.
@@ -57,6 +63,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Run { seeds, first, budget_secs, quick } => run(seeds, first, budget_secs, quick),
         Command::Saboteurs { seeds, first } => sabotage(first, seeds),
+        Command::Replay { file } => chatapi_sim::replay::replay(&file).map_err(|failure| failure.to_string()),
         Command::Seed { seed, trace } => run_alone(seed, trace),
     };
     match result {

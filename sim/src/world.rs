@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use chatapi_core::api::{Action, Answer, Body, HttpResponse, RequestParts, ResponseMeta, encode, parse_request};
+use chatapi_core::recording::{self, Redactor};
 use chatapi_core::store::{Lane, StoreFailure, StoreRequest, StoreResult};
 use chatapi_core::ws::parse_client_frame;
 use chatapi_core::{
@@ -66,6 +67,14 @@ pub struct World {
     is_stopped: bool,
     last_id: u64,
     entropy: Counter,
+    recording: Option<Recording>,
+}
+
+/// What was recorded of a world.
+#[derive(Debug)]
+struct Recording {
+    redactor: Redactor,
+    text: Vec<u8>,
 }
 
 /// A tenant of the world's.
@@ -89,9 +98,28 @@ impl World {
     /// A world whose store has not booted.
     #[must_use]
     pub fn starting(config: Config) -> Self {
+        Self::begin(config, None)
+    }
+
+    /// A world that is recorded, and whose store has booted. `key` is that of the recording's stand-ins.
+    #[must_use]
+    pub fn recorded(config: Config, key: &[u8; 32]) -> Self {
+        let mut world = Self::begin(config, Some(Redactor::new(key)));
+        world.run();
+        world
+    }
+
+    /// The recording so far; empty where there is none.
+    #[must_use]
+    pub fn recording(&self) -> &[u8] {
+        self.recording.as_ref().map_or(&[], |recording| &recording.text)
+    }
+
+    fn begin(config: Config, redactor: Option<Redactor>) -> Self {
         let now = Now { mono: chatapi_core::MonoMicros(1_000_000), wall: UnixMillis(1_765_627_800_000) };
+        let seed = [7; 32];
         let mut world = Self {
-            core: Core::new(config, [7; 32], now),
+            core: Core::new(config.clone(), seed, now),
             now,
             store: MemoryStore::new("epoch-1"),
             writes: VecDeque::new(),
@@ -105,8 +133,12 @@ impl World {
             is_stopped: false,
             last_id: 0,
             entropy: Counter::default(),
+            recording: redactor.map(|redactor| Recording { redactor, text: Vec::new() }),
         };
-        world.drain();
+        let mut effects = world.drain();
+        if let Some(Recording { redactor, text }) = &mut world.recording {
+            text.extend(recording::header(&config, seed, now, &redactor.effects(&mut effects)));
+        }
         world
     }
 
@@ -382,12 +414,21 @@ impl World {
     }
 
     fn input(&mut self, input: Input) {
+        let recorded = self.recording.as_ref().map(|recording| recording.redactor.input(&input));
         self.core.handle(self.now, input);
-        self.drain();
+        let mut effects = self.drain();
+        if let (Some(Recording { redactor, text }), Some(input)) = (&mut self.recording, recorded) {
+            text.extend(recording::step(self.now, &input, Some(&redactor.effects(&mut effects))));
+        }
     }
 
-    fn drain(&mut self) {
+    /// Carries out what the core wants. Hands it back if it is to be recorded.
+    fn drain(&mut self) -> Vec<Effect> {
+        let mut drained = Vec::new();
         while let Some(effect) = self.core.poll_effect() {
+            if self.recording.is_some() {
+                drained.push(effect.clone());
+            }
             assert!(!self.is_stopped, "{effect:?} after Stop");
             match effect {
                 Effect::Store { op, request } => match request.lane() {
@@ -418,6 +459,7 @@ impl World {
                 Effect::Stop => self.is_stopped = true,
             }
         }
+        drained
     }
 
     fn take_answer(&mut self, request: RequestId, answer: &Answer) {

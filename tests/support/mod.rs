@@ -54,11 +54,17 @@ impl Server {
     /// Starts a server with settings from the environment.
     pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let settings = settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        Self::start_in(tempfile::tempdir().unwrap(), settings)
+        Self::start_in(tempfile::tempdir().unwrap(), settings, &[])
     }
 
-    fn start_in(data_dir: TempDir, settings: Vec<(String, String)>) -> Self {
-        let mut process = Process(command(data_dir.path(), &settings).stdout(Stdio::piped()).spawn().unwrap());
+    /// Starts a server with flags, which a restart leaves out.
+    pub(crate) fn start_with_flags(flags: &[&str]) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), Vec::new(), flags)
+    }
+
+    fn start_in(data_dir: TempDir, settings: Vec<(String, String)>, flags: &[&str]) -> Self {
+        let mut command = command(data_dir.path(), &settings);
+        let mut process = Process(command.args(flags).stdout(Stdio::piped()).spawn().unwrap());
         let log = follow(process.0.stdout.take().unwrap());
         let listening = await_line(&log, "listening");
         let address = listening["address"].as_str().unwrap().parse().unwrap();
@@ -69,7 +75,7 @@ impl Server {
     pub(crate) fn kill_and_restart(mut self) -> Self {
         self.process.0.kill().unwrap();
         self.process.0.wait().unwrap();
-        Self::start_in(self.data_dir.take().unwrap(), std::mem::take(&mut self.settings))
+        Self::start_in(self.data_dir.take().unwrap(), std::mem::take(&mut self.settings), &[])
     }
 
     /// SIGTERM; hands back the exit code and the rest of the log.
@@ -194,6 +200,14 @@ impl Server {
         }
     }
 
+    /// Shakes hands with a server that may die under it.
+    pub(crate) fn try_handshake(&self, path: &str) -> Option<Socket> {
+        let stream = TcpStream::connect(self.address).ok()?;
+        stream.set_read_timeout(Some(PATIENCE)).ok()?;
+        let request = format!("ws://{}{path}", self.address).into_client_request().unwrap();
+        tungstenite::client(request, stream).ok().map(|(socket, _)| Socket { socket })
+    }
+
     /// A bare connection.
     pub(crate) fn open(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
@@ -262,6 +276,17 @@ impl Socket {
         serde_json::from_str(text).unwrap()
     }
 
+    /// Sends to a server that may die under it.
+    pub(crate) fn try_send(&mut self, frame: &Value) -> Option<()> {
+        self.socket.send(Message::text(frame.to_string())).ok()
+    }
+
+    /// The next frame of a server that may die under it; null where it is none of text.
+    pub(crate) fn try_next(&mut self) -> Option<Value> {
+        let message = self.socket.read().ok()?;
+        Some(message.into_text().ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    }
+
     /// The next frame of this type; others are passed over.
     pub(crate) fn next_of(&mut self, kind: &str) -> Value {
         loop {
@@ -297,6 +322,13 @@ impl Socket {
     pub(crate) fn close(mut self) {
         self.socket.close(None).unwrap();
         while self.socket.read().is_ok() {}
+    }
+
+    /// Says goodbye to a server that may die under it.
+    pub(crate) fn try_close(mut self) {
+        if self.socket.close(None).is_ok() {
+            while self.socket.read().is_ok() {}
+        }
     }
 
     /// Goes without a word.

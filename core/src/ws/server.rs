@@ -10,10 +10,22 @@ use crate::id::{RoomId, Seq, UserId};
 use crate::model::Message;
 use crate::time::UnixMillis;
 
-/// The payload of a text frame: one JSON object. Clones share the bytes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+/// The payload of a text frame: one JSON object. Clones share the bytes. Its serialized form is that text in a string.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame(Bytes);
+
+impl Serialize for Frame {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let text = std::str::from_utf8(&self.0).map_err(serde::ser::Error::custom)?;
+        serializer.serialize_str(text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Frame {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(|text| Self(Bytes::from(text)))
+    }
+}
 
 impl Frame {
     /// The JSON text.
