@@ -72,12 +72,12 @@ impl Inbound {
         memory.taken = 0;
     }
 
-    /// What is to be sent in answer: pongs, and the answer to a close.
+    /// What is to be sent in answer: a pong to the newest ping, or the answer to a close.
     pub(crate) fn take_answers(&mut self) -> Option<Outgoing> {
         // Writing into memory cannot fail but for a peer that is being closed, and then nothing is owed any more.
         drop(self.socket.flush());
         let outgoing = std::mem::take(&mut self.socket.get_mut().outgoing);
-        (!outgoing.is_empty()).then(|| Outgoing::framed(outgoing))
+        (!outgoing.is_empty()).then(|| Outgoing::answer(outgoing))
     }
 }
 
@@ -104,7 +104,11 @@ impl Read for Memory {
 }
 
 impl Write for Memory {
+    /// One frame at a time comes here. It stands for those before it: of the pongs that wait only the newest has to be
+    /// sent (RFC 6455, section 5.5.3), and none before the answer to a close. A peer that pings without reading would
+    /// otherwise decide how much waits for it.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.outgoing.clear();
         self.outgoing.extend_from_slice(bytes);
         Ok(bytes.len())
     }
@@ -166,6 +170,15 @@ mod tests {
         assert_eq!(&inbound.take_answers().unwrap().bytes[..], [0x8a, 1, b'p']);
         assert_eq!(receive(&mut inbound, &frame(0x88, &1000_u16.to_be_bytes())), ["close"]);
         assert_eq!(&inbound.take_answers().unwrap().bytes[..], [0x88, 2, 0x03, 0xe8]);
+        assert!(inbound.take_answers().is_none());
+    }
+
+    #[test]
+    fn of_many_pings_the_newest_alone_is_answered() {
+        let mut inbound = Inbound::new();
+        let pings: Vec<u8> = (b'a'..=b'z').flat_map(|letter| frame(0x89, &[letter])).collect();
+        assert_eq!(receive(&mut inbound, &pings).len(), 26);
+        assert_eq!(&inbound.take_answers().unwrap().bytes[..], [0x8a, 1, b'z']);
         assert!(inbound.take_answers().is_none());
     }
 

@@ -227,12 +227,13 @@ impl Connection {
         }
         let (hub, conn) = (&self.hub, self.conn);
         let mut end = None;
+        let mut gave_a_sign = false;
         self.inbound.receive(bytes, |received| {
             match received {
                 Received::Text(text) => {
                     hub.handle(Input::Frame { conn, frame: Box::new(parse_client_frame(&text)) });
                 }
-                Received::Sign => hub.handle(Input::Heard { conn }),
+                Received::Sign => gave_a_sign = true,
                 Received::Close => end = Some((ClosedBy::Client, None)),
                 Received::Violation(code, reason) => {
                     end = Some((ClosedBy::Server, Some(Outgoing::close(code, reason))));
@@ -240,10 +241,31 @@ impl Connection {
             }
             end.is_none()
         });
-        self.writing.extend(self.inbound.take_answers());
-        if let Some((by, close)) = end {
-            self.writing.extend(close);
-            self.state = State::Closing(by);
+        if gave_a_sign {
+            // However many came at once, they say the same.
+            hub.handle(Input::Heard { conn });
+        }
+        let answer = self.inbound.take_answers();
+        match end {
+            None => self.answer(answer),
+            Some((by, close)) => {
+                self.writing.extend(answer);
+                self.writing.extend(close);
+                self.state = State::Closing(by);
+            }
+        }
+    }
+
+    /// Queues a pong before everything that is not begun, in the place of one that still waits there: the core does not
+    /// count pongs, so no more than one may wait, however many pings come from a peer that does not read.
+    fn answer(&mut self, pong: Option<Outgoing>) {
+        let Some(pong) = pong else {
+            return;
+        };
+        let next = usize::from(self.written_of_first > 0);
+        match self.writing.get_mut(next) {
+            Some(waiting) if waiting.is_answer => *waiting = pong,
+            _ => self.writing.insert(next, pong),
         }
     }
 
