@@ -125,7 +125,8 @@ impl Session {
     }
 
     fn take_connection(&mut self) -> Result<Connection, StoreFailure> {
-        let connection = match self.connection.take() {
+        #[cfg_attr(not(test), expect(unused_mut, reason = "tests put faults into it"))]
+        let mut connection = match self.connection.take() {
             Some(connection) => connection,
             None => self.connect().map_err(|error| {
                 tracing::warn!(%error, "cannot open the database again");
@@ -133,7 +134,7 @@ impl Session {
             })?,
         };
         #[cfg(test)]
-        self.store.options().faults.apply(&connection);
+        self.store.options().faults.apply(&mut connection);
         Ok(connection)
     }
 
@@ -153,27 +154,35 @@ impl Session {
     fn transact(&mut self, connection: &Connection, batch: &[Op]) -> Result<Vec<StoreResult>, Aborted> {
         match self.attempt(connection, batch, Savepoints::None) {
             Err(Aborted::Step) => {
-                self.roll_back(connection)?;
+                self.roll_back(connection).map_err(Aborted::Lost)?;
                 let results = self.attempt(connection, batch, Savepoints::EachStep);
                 if results.is_err() {
-                    self.roll_back(connection)?;
+                    self.abandon(connection);
                 }
                 results
             }
             Err(aborted) => {
-                self.roll_back(connection)?;
+                self.abandon(connection);
                 Err(aborted)
             }
             Ok(results) => Ok(results),
         }
     }
 
-    fn roll_back(&mut self, connection: &Connection) -> Result<(), Aborted> {
+    fn roll_back(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         self.appender.forget();
         if connection.is_autocommit() {
             return Ok(());
         }
-        run(connection, "ROLLBACK").map_err(Aborted::Lost)
+        run(connection, "ROLLBACK")
+    }
+
+    /// Rolls back after a failure, which counts, whatever becomes of this: a connection whose transaction stays open is
+    /// not used any more.
+    fn abandon(&mut self, connection: &Connection) {
+        if let Err(error) = self.roll_back(connection) {
+            tracing::warn!(%error, "a transaction could not be rolled back: its connection is closed");
+        }
     }
 
     fn attempt(

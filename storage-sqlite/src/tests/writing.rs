@@ -161,6 +161,18 @@ fn a_failed_commit_leaves_the_outcome_unknown_and_the_next_ones_refused_until_a_
 }
 
 #[test]
+fn a_failed_commit_stays_of_unknown_outcome_when_the_rollback_fails_too() {
+    let mut bench = Bench::new();
+    bench.run(vec![append(1)]);
+    let forbid_ends = std::sync::Arc::clone(&bench.store.options().faults.forbid_ends);
+    forbid_ends.store(true, Ordering::SeqCst);
+    assert_eq!(numbers(&bench.run(vec![append(2)])), [Err(StoreFailure::OutcomeUnknown)]);
+    forbid_ends.store(false, Ordering::SeqCst);
+    assert_eq!(numbers(&bench.run(vec![append(3)])), [Ok(2)]);
+    assert_eq!(bench.reopen().stored(), 2);
+}
+
+#[test]
 fn the_log_stays_bounded_under_load() {
     let mut bench = Bench::with(|options| options.wal_limit_bytes = 4_096 * 1_000);
     for batch in 0..60 {
