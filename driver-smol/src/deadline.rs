@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -25,6 +25,7 @@ pub(crate) struct Deadlines {
     origin: Instant,
     all: Mutex<BTreeMap<u64, Arc<Limit>>>,
     last_id: AtomicU64,
+    is_closed: AtomicBool,
 }
 
 struct Limit {
@@ -43,9 +44,22 @@ pub(crate) struct Deadline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expired;
 
+/// Why nothing is waited for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Expired,
+    /// The server has stopped.
+    Closed,
+}
+
 impl Deadlines {
     pub(crate) fn new() -> Self {
-        Self { origin: Instant::now(), all: Mutex::default(), last_id: AtomicU64::new(0) }
+        Self {
+            origin: Instant::now(),
+            all: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn register(self: &Arc<Self>) -> Deadline {
@@ -65,6 +79,14 @@ impl Deadlines {
                     limit.waker.wake();
                 }
             }
+        }
+    }
+
+    /// Ends every [`Deadline::run_until_closed`].
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for limit in lock(&self.all).values() {
+            limit.waker.wake();
         }
     }
 
@@ -92,6 +114,23 @@ impl Deadline {
                 return Poll::Ready(Err(Expired));
             }
             Poll::Pending
+        })
+        .await
+    }
+
+    /// Waits for `work`, but neither longer than the limit nor past the server's stop.
+    pub(crate) async fn run_until_closed<T>(&self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut work = pin!(self.run(work));
+        poll_fn(|context| {
+            if self.owner.is_closed.load(Ordering::Acquire) {
+                return Poll::Ready(Err(Ended::Closed));
+            }
+            match work.as_mut().poll(context) {
+                Poll::Ready(done) => Poll::Ready(done.map_err(|Expired| Ended::Expired)),
+                // Whoever closes between the first look and the waker's registration is seen here.
+                Poll::Pending if self.owner.is_closed.load(Ordering::Acquire) => Poll::Ready(Err(Ended::Closed)),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }

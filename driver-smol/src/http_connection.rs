@@ -14,9 +14,9 @@ use chatapi_core::api::{
 };
 use chatapi_core::{ClosedBy, ConnId, Input};
 
-use crate::deadline::{Deadline, Expired};
+use crate::deadline::{Deadline, Ended};
 use crate::exchange::{Exchange, Reply};
-use crate::http1::{CONTINUE, Persistence, Phase, Request, RequestReader, Version, encode_response};
+use crate::http1::{CONTINUE, Method, Persistence, Phase, Request, RequestReader, Version, encode_response};
 use crate::keys::Host;
 use crate::listener::{Permit, Socket};
 use crate::server::Server;
@@ -90,7 +90,14 @@ enum End {
 /// What became of a request.
 enum Answered {
     Response(HttpResponse),
-    Upgraded { conn: ConnId, outbox: Arc<Outbox>, head: Vec<u8> },
+    Upgraded {
+        conn: ConnId,
+        outbox: Arc<Outbox>,
+        head: Vec<u8>,
+    },
+    /// It came after the stop and asked for nothing to be done: the end of its connection says what a closed listener
+    /// would have said.
+    TooLate,
 }
 
 impl HttpConnection {
@@ -120,6 +127,7 @@ impl HttpConnection {
                     }
                     return Ok(End::Upgraded { conn, outbox });
                 }
+                Answered::TooLate => return Ok(End::Closed),
             }
             drop(busy);
         }
@@ -135,7 +143,10 @@ impl HttpConnection {
                 let forgotten = Forget { server: &self.server, name };
                 let reply = self.exchange.take().await;
                 drop(forgotten);
-                Answered::Response(self.response(&meta, reply))
+                match (reply, request.method()) {
+                    (Reply::Stopped, Method::Get | Method::Head) => Answered::TooLate,
+                    (reply, _) => Answered::Response(self.response(&meta, reply)),
+                }
             }
             Action::Handshake(_) if request.version() != Version::Http1_1 => {
                 let reason = Rejection::Malformed("a WebSocket handshake is HTTP/1.1 (RFC 6455, section 4.1)");
@@ -193,12 +204,15 @@ impl HttpConnection {
                 phase = None;
             }
             let (socket, reader) = (&self.socket, &mut self.reader);
-            match self.deadline.run(read_into(socket, |bytes| reader.push(bytes))).await {
+            match self.deadline.run_until_closed(read_into(socket, |bytes| reader.push(bytes))).await {
                 Ok(Ok(0)) => return Ok(Incoming::End),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(Expired) if now == Phase::Idle => return Ok(Incoming::End),
-                Err(Expired) => return Ok(Incoming::Rejected(Rejection::Timeout)),
+                // After the stop nobody is there, but for the sender of something that is not simply sent again.
+                Err(Ended::Closed) if now == Phase::Body => return Ok(Incoming::Rejected(Rejection::Stopped)),
+                Err(Ended::Closed) => return Ok(Incoming::End),
+                Err(Ended::Expired) if now == Phase::Idle => return Ok(Incoming::End),
+                Err(Ended::Expired) => return Ok(Incoming::Rejected(Rejection::Timeout)),
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_lite::FutureExt as _;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::{Async, Timer};
@@ -56,8 +57,13 @@ pub(crate) fn connection_limit() -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-/// Accepts connections for as long as the process lives.
+/// Accepts connections until the core has stopped, and closes the listener then.
 pub(crate) async fn accept(server: Arc<Server>, listener: Async<TcpListener>) {
+    let hub = Arc::clone(&server.hub);
+    hub.stopped().or(accept_all(server, listener)).await;
+}
+
+async fn accept_all(server: Arc<Server>, listener: Async<TcpListener>) {
     let open = Arc::new(AtomicUsize::new(0));
     loop {
         let socket = match listener.accept().await {
