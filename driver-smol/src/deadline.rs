@@ -8,7 +8,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
@@ -102,6 +102,12 @@ impl Deadline {
         self.limit.at_ms.store(self.owner.now_ms().saturating_add(limit_ms), Ordering::Release);
     }
 
+    /// Whether the time is over; if not, the task is woken when it is.
+    pub(crate) fn is_over(&self, context: &Context<'_>) -> bool {
+        self.limit.waker.register(context.waker());
+        self.limit.at_ms.load(Ordering::Acquire) <= self.owner.now_ms()
+    }
+
     /// Waits for `work`, but no longer than the limit.
     pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Expired> {
         let mut work = pin!(work);
@@ -109,11 +115,7 @@ impl Deadline {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(done));
             }
-            self.limit.waker.register(context.waker());
-            if self.limit.at_ms.load(Ordering::Acquire) <= self.owner.now_ms() {
-                return Poll::Ready(Err(Expired));
-            }
-            Poll::Pending
+            if self.is_over(context) { Poll::Ready(Err(Expired)) } else { Poll::Pending }
         })
         .await
     }

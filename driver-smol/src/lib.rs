@@ -8,7 +8,9 @@
 //! | `listener`, `http_connection`, [`http1`] | sockets, and HTTP on them |
 //! | `websocket` | WebSocket connections |
 //! | `store_link`, `timer`, `deadline`, `clock` | the store's threads, time |
+//! | `budget` | memory for what is not complete |
 
+mod budget;
 pub mod cli;
 mod clock;
 mod deadline;

@@ -11,6 +11,7 @@ use chatapi_storage_sqlite::{OpenError, Options, Readers, Store, Writer};
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smol::{Executor, Timer};
 
+use crate::budget::Budget;
 use crate::deadline::Deadlines;
 use crate::hub::Hub;
 use crate::keys::{Keys, fill_random};
@@ -23,6 +24,7 @@ pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) keys: Keys,
     pub(crate) deadlines: Arc<Deadlines>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) executor: Arc<Executor<'static>>,
     pub(crate) connection_limit: usize,
 }
@@ -89,6 +91,7 @@ pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), Star
         hub: Arc::clone(&hub),
         keys: Keys::new(master_key, settings.metrics_token),
         deadlines: Arc::new(Deadlines::new()),
+        budget: Arc::new(Budget::new()),
         executor: Arc::new(Executor::new()),
         connection_limit: listener::connection_limit(),
     });

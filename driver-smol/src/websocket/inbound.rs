@@ -7,6 +7,7 @@ use async_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message, Utf8Bytes, WebSocket};
 use chatapi_core::api::REQUEST_BODY_MAX_BYTES;
 
+use super::boundaries::Boundaries;
 use super::outgoing::Outgoing;
 
 /// What came in.
@@ -25,6 +26,7 @@ pub(crate) enum Received {
 #[derive(Debug)]
 pub(crate) struct Inbound {
     socket: Box<WebSocket<Memory>>,
+    boundaries: Boundaries,
 }
 
 /// Stands where tungstenite expects a socket.
@@ -47,11 +49,12 @@ impl Inbound {
             .max_message_size(Some(REQUEST_BODY_MAX_BYTES))
             .max_frame_size(Some(REQUEST_BODY_MAX_BYTES));
         let socket = WebSocket::from_raw_socket(Memory::default(), Role::Server, Some(config));
-        Self { socket: Box::new(socket) }
+        Self { socket: Box::new(socket), boundaries: Boundaries::default() }
     }
 
     /// Takes bytes from the socket and gives what they complete to `each`, until that says to stop.
     pub(crate) fn receive(&mut self, bytes: &[u8], mut each: impl FnMut(Received) -> bool) {
+        self.boundaries.advance(bytes);
         self.socket.get_mut().incoming.extend_from_slice(bytes);
         loop {
             let received = match self.socket.read() {
@@ -70,6 +73,11 @@ impl Inbound {
         let memory = self.socket.get_mut();
         memory.incoming = Vec::new();
         memory.taken = 0;
+    }
+
+    /// How many bytes of a message came that is not complete; 0 between two messages.
+    pub(crate) fn unfinished_bytes(&self) -> usize {
+        self.boundaries.unfinished_bytes()
     }
 
     /// What is to be sent in answer: a pong to the newest ping, or the answer to a close.
