@@ -242,6 +242,23 @@ fn a_client_that_pings_without_reading_costs_no_memory_and_its_newest_ping_is_an
 }
 
 #[test]
+fn connections_that_sent_a_large_frame_once_do_not_keep_its_memory() {
+    let (server, tenant, _room) = server();
+    let mut sockets: Vec<Socket> = (0..40).map(|number| server.connect(&tenant, &format!("user{number}"))).collect();
+    for socket in &mut sockets {
+        socket.next_of("sync.complete");
+    }
+    let before = server.resident_bytes();
+    let padding = "x".repeat(1_500_000);
+    for socket in &mut sockets {
+        socket.send(&json!({"type": "ping", "padding": padding}));
+        socket.next_of("pong");
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 20 << 20, "60 MB were sent, and the server grew by {grown} bytes");
+}
+
+#[test]
 fn a_client_that_dies_in_the_middle_of_a_frame_is_forgotten() {
     use std::io::Write as _;
     let (server, tenant, room) = server();

@@ -27,6 +27,8 @@ pub(crate) enum Received {
 pub(crate) struct Inbound {
     socket: Box<WebSocket<Memory>>,
     boundaries: Boundaries,
+    /// A large frame came since tungstenite's buffer was small.
+    has_grown: bool,
 }
 
 /// Stands where tungstenite expects a socket.
@@ -39,40 +41,48 @@ struct Memory {
 
 /// tungstenite keeps a buffer of this size for each connection.
 const READ_BUFFER_BYTES: usize = 128;
+/// A larger frame makes that buffer grow, for good: at the end of such a message it starts anew.
+const LARGE_FRAME_BYTES: usize = 1_024;
 
 impl Inbound {
     pub(crate) fn new() -> Self {
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(0)
-            .max_write_buffer_size(64 * 1024)
-            .max_message_size(Some(REQUEST_BODY_MAX_BYTES))
-            .max_frame_size(Some(REQUEST_BODY_MAX_BYTES));
-        let socket = WebSocket::from_raw_socket(Memory::default(), Role::Server, Some(config));
-        Self { socket: Box::new(socket), boundaries: Boundaries::default() }
+        Self { socket: new_socket(), boundaries: Boundaries::default(), has_grown: false }
     }
 
     /// Takes bytes from the socket and gives what they complete to `each`, until that says to stop.
     pub(crate) fn receive(&mut self, bytes: &[u8], mut each: impl FnMut(Received) -> bool) {
         self.boundaries.advance(bytes);
+        self.has_grown |= bytes.len().max(self.unfinished_bytes()) > LARGE_FRAME_BYTES;
         self.socket.get_mut().incoming.extend_from_slice(bytes);
-        loop {
+        let waits_for_more = loop {
             let received = match self.socket.read() {
                 Ok(Message::Text(text)) => Received::Text(text),
                 Ok(Message::Ping(_) | Message::Pong(_)) => Received::Sign,
                 Ok(Message::Close(_)) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => Received::Close,
                 Ok(Message::Binary(_)) => Received::Violation(1003, "binary frames are not served: send text"),
                 Ok(Message::Frame(_)) => continue,
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => break true,
                 Err(error) => violation(&error),
             };
             if !each(received) {
-                break;
+                break false;
             }
-        }
+        };
         let memory = self.socket.get_mut();
         memory.incoming = Vec::new();
         memory.taken = 0;
+        if waits_for_more && self.has_grown && self.unfinished_bytes() == 0 {
+            self.shrink();
+        }
+    }
+
+    /// Between two messages tungstenite knows nothing that is worth its buffer.
+    fn shrink(&mut self) {
+        let mut socket = new_socket();
+        drop(self.socket.flush());
+        socket.get_mut().outgoing = std::mem::take(&mut self.socket.get_mut().outgoing);
+        self.socket = socket;
+        self.has_grown = false;
     }
 
     /// How many bytes of a message came that is not complete; 0 between two messages.
@@ -87,6 +97,16 @@ impl Inbound {
         let outgoing = std::mem::take(&mut self.socket.get_mut().outgoing);
         (!outgoing.is_empty()).then(|| Outgoing::answer(outgoing))
     }
+}
+
+fn new_socket() -> Box<WebSocket<Memory>> {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(0)
+        .max_write_buffer_size(64 * 1024)
+        .max_message_size(Some(REQUEST_BODY_MAX_BYTES))
+        .max_frame_size(Some(REQUEST_BODY_MAX_BYTES));
+    Box::new(WebSocket::from_raw_socket(Memory::default(), Role::Server, Some(config)))
 }
 
 fn violation(error: &Error) -> Received {
@@ -179,6 +199,20 @@ mod tests {
         assert_eq!(receive(&mut inbound, &frame(0x88, &1000_u16.to_be_bytes())), ["close"]);
         assert_eq!(&inbound.take_answers().unwrap().bytes[..], [0x88, 2, 0x03, 0xe8]);
         assert!(inbound.take_answers().is_none());
+    }
+
+    #[test]
+    fn what_a_large_message_took_is_given_back_and_nothing_after_it_is_lost() {
+        let large = "x".repeat(60_000);
+        let [begin, ping, end] = [frame(0x01, large.as_bytes()), frame(0x89, b"p"), frame(0x80, b"y")];
+        let bytes = [&begin[..], &ping, &end, &frame(0x81, b"next")].concat();
+        for size in [1, 2, 100, 4_096, bytes.len()] {
+            let mut inbound = Inbound::new();
+            let seen: Vec<String> = bytes.chunks(size).flat_map(|chunk| receive(&mut inbound, chunk)).collect();
+            assert_eq!(seen, ["sign".to_owned(), format!("{large}y"), "next".to_owned()], "{size}");
+            assert_eq!(&inbound.take_answers().unwrap().bytes[..], [0x8a, 1, b'p'], "{size}");
+            assert!(!inbound.has_grown, "{size}");
+        }
     }
 
     #[test]
