@@ -184,6 +184,33 @@ fn a_shutdown_under_load_does_not_wait_for_those_who_keep_asking_and_loses_nothi
     assert_eq!(server.history(&tenant, "bob", &room).len() as u64, answered.load(Ordering::Relaxed));
 }
 
+#[test]
+fn connections_past_the_limit_are_turned_away_and_leave_the_server_files_enough() {
+    let server = Server::start_with_files(164);
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    // 64 of the files are kept for the server.
+    let open: Vec<TcpStream> = (0..100).map(|_| server.open()).collect();
+    let mut more: Vec<TcpStream> = (0..400).map(|_| server.open()).collect();
+    let turned_away =
+        more.iter_mut().map(support::read_to_end).filter(|said| said.starts_with("HTTP/1.1 503 ")).count();
+    assert!((1..=200).contains(&turned_away), "{turned_away}");
+    assert!(server.open_files() < 140, "{}", server.open_files());
+    drop(open);
+    support::eventually("there is room again", || {
+        server
+            .try_request(
+                "POST",
+                &format!("/rooms/{room}/messages"),
+                &[("X-API-Key", &tenant.api_key), ("X-User-Id", "alice")],
+                r#"{"content":"x"}"#,
+            )
+            .is_ok_and(|sent| sent.status == 200)
+    });
+    let (_, log) = server.terminate();
+    assert!(!json!(log).to_string().contains("could not be accepted"), "{log:?}");
+}
+
 /// Locks the database, so that a shutdown has to wait for the answer of a write: 2 s, then the store gives up.
 fn hold_up_a_write(server: &Server, tenant: &Tenant, room: &str) -> (rusqlite::Connection, TcpStream) {
     let other = rusqlite::Connection::open(server.data_dir().join("chatapi.db")).unwrap();
