@@ -21,6 +21,7 @@ mod hub;
 mod keys;
 mod listener;
 mod logging;
+mod panics;
 mod server;
 pub mod settings;
 mod store_link;

@@ -15,6 +15,7 @@ use crate::budget::Budget;
 use crate::deadline::Deadlines;
 use crate::hub::Hub;
 use crate::keys::{Keys, fill_random};
+use crate::panics::AbortOnPanic;
 use crate::settings::Settings;
 use crate::store_link::StoreLink;
 use crate::{listener, timer};
@@ -111,6 +112,7 @@ pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), Star
             tracing::info!(%address, %database, version = env!("CARGO_PKG_VERSION"), "listening");
         })
         .detach();
+    let _abort = AbortOnPanic;
     smol::block_on(executor.run(shut_down(&server, signals, drain)));
     tracing::info!("stopped");
     Ok(())
@@ -122,6 +124,7 @@ fn start_workers(server: &Arc<Server>) -> io::Result<()> {
     for index in 1..cores {
         let executor = Arc::clone(&server.executor);
         thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _abort = AbortOnPanic;
             smol::block_on(executor.run(std::future::pending::<()>()));
         })?;
     }

@@ -9,6 +9,7 @@ use chatapi_core::store::StoreRequest;
 use chatapi_storage_sqlite::{Readers, Writer};
 
 use crate::hub::{Hub, lock};
+use crate::panics::AbortOnPanic;
 
 /// The open store.
 pub(crate) struct StoreLink {
@@ -90,6 +91,7 @@ impl ReadQueue {
     }
 
     fn run(&self) {
+        let _abort = AbortOnPanic;
         loop {
             let next = {
                 let mut state = lock(&self.state);
@@ -115,6 +117,28 @@ mod tests {
     use chatapi_core::Digest;
 
     use super::*;
+
+    /// Set for the process that is to panic.
+    const PANICS: &str = "CHATAPI_TEST_PANICS";
+
+    #[test]
+    fn a_read_that_panics_ends_the_process() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let read = vec![(OpId(1), StoreRequest::FindTenant { api_key: Digest([0; 32]) })];
+        if std::env::var_os(PANICS).is_some() {
+            Arc::new(ReadQueue::new(1, Box::new(|_, _| panic!("as the test wants it")))).push(read);
+            // The process ends meanwhile.
+            std::thread::park_timeout(PATIENCE);
+            return;
+        }
+        let this_test = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "store_link::tests::a_read_that_panics_ends_the_process"])
+            .env(PANICS, "1")
+            .output()
+            .unwrap();
+        const SIGABRT: i32 = 6;
+        assert_eq!(this_test.status.signal(), Some(SIGABRT), "{this_test:?}");
+    }
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
