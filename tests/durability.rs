@@ -100,6 +100,25 @@ fn a_locked_database_is_503_and_served_again_once_it_is_free() {
 }
 
 #[test]
+fn an_outage_does_not_flood_the_log() {
+    let server = Server::start();
+    let tenant = server.create_tenant(UNLIMITED);
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let other = rusqlite::Connection::open(server.data_dir().join("chatapi.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..50 {
+            scope.spawn(|| assert_eq!(server.send(&tenant, "alice", &room, "x").status, 503));
+        }
+    });
+    let sum = server.await_log("the store could not serve others either");
+    assert!(sum["operations"].as_u64().unwrap() > 0, "{sum}");
+    let (_, log) = server.terminate();
+    let lines = log.iter().filter(|line| line["message"].as_str().unwrap().starts_with("the store could not")).count();
+    assert!(lines < 10, "{log:?}");
+}
+
+#[test]
 fn a_disk_that_is_full_is_503_and_served_again_once_there_is_space() {
     let Some(disk) = SmallDisk::mount() else {
         // Mounting needs root: the store's own tests fill a database by a limit of SQLite's instead.

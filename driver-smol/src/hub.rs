@@ -18,6 +18,7 @@ use futures_lite::future::yield_now;
 
 use crate::clock::Clock;
 use crate::exchange::{Exchange, Reply};
+use crate::logging::Reports;
 use crate::store_link::StoreLink;
 use crate::timer::Alarm;
 use crate::websocket::{Outbox, Outgoing};
@@ -48,6 +49,7 @@ pub(crate) struct Hub {
     ready: Milestone,
     stopped: Milestone,
     busy: AtomicUsize,
+    reports: Reports,
 }
 
 /// A request that is being served.
@@ -108,6 +110,7 @@ impl Hub {
             ready: Milestone::default(),
             stopped: Milestone::default(),
             busy: AtomicUsize::new(0),
+            reports: Reports::default(),
         }
     }
 
@@ -158,6 +161,10 @@ impl Hub {
 
     pub(crate) const fn alarm(&self) -> &Alarm {
         &self.alarm
+    }
+
+    pub(crate) const fn reports(&self) -> &Reports {
+        &self.reports
     }
 
     pub(crate) const fn clock(&self) -> &Clock {
@@ -329,7 +336,7 @@ impl Hub {
                 }
             }
             Handover::Report(event) => {
-                crate::logging::report(&event);
+                self.reports.report(&event);
                 if event == Event::Ready {
                     self.ready.reach();
                 }

@@ -102,6 +102,8 @@ pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), Star
     executor.spawn(timer::run(Arc::clone(&hub))).detach();
     let carrier = Arc::clone(&hub);
     executor.spawn(async move { carrier.carry_the_rest().await }).detach();
+    let reporter = Arc::clone(&hub);
+    executor.spawn(async move { reporter.reports().sum_up().await }).detach();
     let deadlines = Arc::clone(&server.deadlines);
     executor.spawn(async move { deadlines.watch().await }).detach();
     executor.spawn(listener::accept(Arc::clone(&server), listener)).detach();
