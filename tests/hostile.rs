@@ -94,6 +94,87 @@ fn a_body_over_2_mib_is_413_once_its_sender_is_known_and_not_read() {
 }
 
 #[test]
+fn bodies_that_are_not_complete_share_64_mib_and_stop_neither_small_requests_nor_small_frames() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let mut bob = server.connect(&tenant, "bob");
+    bob.next_of("sync.complete");
+    let before = server.resident_bytes();
+    let body = vec![b'x'; (1 << 20) - 1];
+    let mut streams: Vec<TcpStream> = (0..80).map(|_| server.open()).collect();
+    for stream in &mut streams {
+        stream.write_all(b"POST /rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n").unwrap();
+        // A server that refuses early may close before it has read everything.
+        drop(stream.write_all(&body));
+        stream.set_nonblocking(true).unwrap();
+    }
+    let mut refused = Vec::new();
+    support::eventually("what is too much is refused", || {
+        streams.retain_mut(|stream| {
+            let mut answer = vec![0; 4_096];
+            let Ok(count) = stream.read(&mut answer) else {
+                return true;
+            };
+            refused.push(String::from_utf8_lossy(&answer[..count]).into_owned());
+            false
+        });
+        refused.len() >= 16
+    });
+    for answer in &refused {
+        assert_eq!(answers(answer), [(503, Some("UNAVAILABLE".to_owned()))], "{answer}");
+        assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+        assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
+    }
+    assert!(streams.len() > 48, "{} have room", streams.len());
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 90 << 20, "the server grew by {grown} bytes");
+    assert_eq!(server.send(&tenant, "alice", &room, "small").status, 200);
+    assert_eq!(bob.next()["content"], "small");
+    bob.send(&serde_json::json!({"type": "ping"}));
+    assert_eq!(bob.next()["type"], "pong");
+    bob.send_text(&"x".repeat(2_000_000));
+    assert_eq!(bob.close_code().0, 1013);
+    drop(streams);
+    support::eventually("there is room again", || {
+        let answer = server.request("POST", "/rooms", &[], &"x".repeat(1 << 20));
+        assert!(matches!(answer.status, 401 | 503), "{answer:?}");
+        answer.status == 401
+    });
+}
+
+#[test]
+fn bodies_and_messages_that_are_never_complete_are_cut_after_30_s() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let mut bob = server.connect(&tenant, "bob");
+    bob.next_of("sync.complete");
+    let mut socket = bob.abandon();
+    let mut body = server.open();
+    let started = Instant::now();
+    body.write_all(b"POST /rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx").unwrap();
+    // The begin of a frame; pings come between the fragments of a message and do not make it any younger.
+    socket.write_all(&[0x01, 0x81, 0, 0, 0, 0, b'x']).unwrap();
+    for stream in [&body, &socket] {
+        stream.set_read_timeout(Some(Duration::from_secs(3))).unwrap();
+    }
+    let mut seen = Vec::new();
+    let is_closed =
+        |seen: &[u8]| seen.windows(4).any(|bytes| bytes[0] == 0x88 && bytes[2..4] == 1013_u16.to_be_bytes());
+    while !is_closed(&seen) {
+        assert!(started.elapsed() < Duration::from_secs(40), "{seen:?}");
+        let mut buffer = [0; 1_024];
+        match socket.read(&mut buffer) {
+            Ok(count) => seen.extend(&buffer[..count]),
+            Err(_) => socket.write_all(&[0x89, 0x80, 0, 0, 0, 0]).unwrap(),
+        }
+    }
+    assert!(started.elapsed() > Duration::from_secs(25), "{:?}", started.elapsed());
+    body.set_read_timeout(Some(support::PATIENCE)).unwrap();
+    assert_eq!(answers(&read_to_end(&mut body)), [(408, Some("REQUEST_TIMEOUT".to_owned()))]);
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order() {
     let server = Server::start();
     let paths = ["/livez", "/nowhere", "/readyz", "/rooms", "/livez"];

@@ -4,12 +4,14 @@
 
 mod support;
 
-use std::process::Stdio;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use support::{MASTER_KEY, Server, command};
+use support::{MASTER_KEY, Server, Tenant, command};
 
 fn start_fails(settings: &[(&str, &str)], prepare: impl FnOnce(&std::path::Path)) -> String {
     let data_dir = tempfile::tempdir().unwrap();
@@ -69,10 +71,10 @@ fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut log = std::io::BufReader::new(process.stdout.take().unwrap());
+    let mut log = BufReader::new(process.stdout.take().unwrap());
     let mut start = String::new();
     while !start.contains("listening") {
-        assert!(std::io::BufRead::read_line(&mut log, &mut start).unwrap() > 0, "{start}");
+        assert!(log.read_line(&mut start).unwrap() > 0, "{start}");
     }
     process.kill().unwrap();
     let output = process.wait_with_output().unwrap();
@@ -80,7 +82,7 @@ fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
     let key = told.split_once("master key is").unwrap().1.split_whitespace().next().unwrap();
     assert!(key.len() >= 32, "{told}");
     let mut rest = String::new();
-    std::io::Read::read_to_string(&mut log, &mut rest).unwrap();
+    log.read_to_string(&mut rest).unwrap();
     assert!(!start.contains(key) && !rest.contains(key));
 }
 
@@ -183,11 +185,34 @@ fn a_shutdown_under_load_does_not_wait_for_those_who_keep_asking_and_loses_nothi
 }
 
 #[test]
-fn a_second_signal_ends_the_process_at_once() {
-    let mut server = Server::start_with(&[("SHUTDOWN_DRAIN_TIMEOUT", "60s")]);
+fn connections_past_the_limit_are_turned_away_and_leave_the_server_files_enough() {
+    let server = Server::start_with_files(164);
     let tenant = server.create_tenant("{}");
     let room = server.create_room(&tenant, "alice", &["bob"]);
-    // The database is locked, so that the shutdown has to wait for the answer of a write.
+    // 64 of the files are kept for the server.
+    let open: Vec<TcpStream> = (0..100).map(|_| server.open()).collect();
+    let mut more: Vec<TcpStream> = (0..400).map(|_| server.open()).collect();
+    let turned_away =
+        more.iter_mut().map(support::read_to_end).filter(|said| said.starts_with("HTTP/1.1 503 ")).count();
+    assert!((1..=200).contains(&turned_away), "{turned_away}");
+    assert!(server.open_files() < 140, "{}", server.open_files());
+    drop(open);
+    support::eventually("there is room again", || {
+        server
+            .try_request(
+                "POST",
+                &format!("/rooms/{room}/messages"),
+                &[("X-API-Key", &tenant.api_key), ("X-User-Id", "alice")],
+                r#"{"content":"x"}"#,
+            )
+            .is_ok_and(|sent| sent.status == 200)
+    });
+    let (_, log) = server.terminate();
+    assert!(!json!(log).to_string().contains("could not be accepted"), "{log:?}");
+}
+
+/// Locks the database, so that a shutdown has to wait for the answer of a write: 2 s, then the store gives up.
+fn hold_up_a_write(server: &Server, tenant: &Tenant, room: &str) -> (rusqlite::Connection, TcpStream) {
     let other = rusqlite::Connection::open(server.data_dir().join("chatapi.db")).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let mut stream = server.open();
@@ -195,10 +220,105 @@ fn a_second_signal_ends_the_process_at_once() {
         "POST /rooms/{room}/messages HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nX-User-Id: alice\r\nContent-Length: 15\r\n\r\n{{\"content\":\"x\"}}",
         tenant.api_key
     );
-    std::io::Write::write_all(&mut stream, request.as_bytes()).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
     support::eventually("the write waits", || {
         server.request("GET", "/metrics", &[], "").body["pending_store_operations"] == 1
     });
+    (other, stream)
+}
+
+#[test]
+fn a_shutdown_keeps_its_time_and_still_answers_what_hangs() {
+    let mut server = Server::start_with(&[("SHUTDOWN_DRAIN_TIMEOUT", "500ms")]);
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let (_other, mut stream) = hold_up_a_write(&server, &tenant, &room);
+    let started = Instant::now();
+    server.signal("TERM");
+    assert_eq!(server.await_exit(), Some(0));
+    let took = started.elapsed();
+    // The store alone would wait for 2 s.
+    assert!(took < Duration::from_millis(1_300), "{took:?}");
+    let answer = support::read_to_end(&mut stream);
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer:?}");
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once_while_the_database_is_being_closed() {
+    let mut server = Server::start_with(&[("SHUTDOWN_DRAIN_TIMEOUT", "2s")]);
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let _locked = hold_up_a_write(&server, &tenant, &room);
+    server.signal("TERM");
+    server.await_log("drained: the database is being closed");
+    server.signal("TERM");
+    assert_eq!(server.await_exit(), Some(1));
+}
+
+#[test]
+fn a_shutdown_that_takes_its_time_answers_probes_or_is_gone_for_them() {
+    let mut server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let mut bob = server.connect(&tenant, "bob");
+    bob.next_of("sync.complete");
+    let mut idle = server.open();
+    let probe = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+    idle.write_all(probe).unwrap();
+    let mut answer = [0; 12];
+    idle.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    server.signal("TERM");
+    server.await_log("shutting down: a second signal ends the process at once");
+    // The socket does not say goodbye, and is waited for.
+    let (agent, address) = (support::agent(), server.address());
+    let mut is_gone = false;
+    while !is_gone {
+        for path in ["/livez", "/health", "/metrics"] {
+            match support::request(&agent, address, "GET", path, &[], "") {
+                Ok(answer) => assert_eq!(answer.status, 200, "{path}"),
+                Err(_) => is_gone = true,
+            }
+        }
+    }
+    let rest = support::read_to_end(&mut idle);
+    assert!(!rest.contains("HTTP/1.1"), "{rest}");
+    assert!(TcpStream::connect(address).is_err());
+    drop(bob);
+    assert_eq!(server.await_exit(), Some(0));
+}
+
+#[test]
+fn a_signal_ends_a_server_whose_store_does_not_boot() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let start = || command(data_dir.path(), &[]).stdout(Stdio::piped()).spawn().unwrap();
+    let read_until = |log: &mut BufReader<ChildStdout>, message: &str| {
+        let mut line = String::new();
+        while !line.contains(message) {
+            line.clear();
+            assert!(log.read_line(&mut line).unwrap() > 0, "no {message:?} in the log");
+        }
+    };
+    let mut first = start();
+    read_until(&mut BufReader::new(first.stdout.take().unwrap()), "listening");
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let database = rusqlite::Connection::open(data_dir.path().join("chatapi.db")).unwrap();
+    database.execute_batch("DELETE FROM server_state").unwrap();
+    drop(database);
+    let mut broken = start();
+    let mut log = BufReader::new(broken.stdout.take().unwrap());
+    read_until(&mut log, "the store could not serve");
+    assert!(Command::new("kill").arg("-TERM").arg(broken.id().to_string()).status().unwrap().success());
+    read_until(&mut log, "stopped");
+    assert_eq!(broken.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_second_signal_ends_the_process_at_once() {
+    let mut server = Server::start_with(&[("SHUTDOWN_DRAIN_TIMEOUT", "60s")]);
+    let tenant = server.create_tenant("{}");
+    let room = server.create_room(&tenant, "alice", &["bob"]);
+    let _locked = hold_up_a_write(&server, &tenant, &room);
     server.signal("TERM");
     server.await_log("shutting down: a second signal ends the process at once");
     server.signal("TERM");

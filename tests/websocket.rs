@@ -212,6 +212,53 @@ fn a_client_that_stops_reading_costs_bounded_memory_and_gets_everything_later() 
 }
 
 #[test]
+fn a_client_that_pings_without_reading_costs_no_memory_and_its_newest_ping_is_answered() {
+    use std::io::{Read as _, Write as _};
+    let (server, tenant, _room) = server();
+    let mut bob = server.connect(&tenant, "bob");
+    bob.next_of("sync.complete");
+    let mut stream = bob.abandon();
+    let before = server.resident_bytes();
+    let mut pings = Vec::new();
+    for number in 0..500_u32 {
+        pings.extend([0x89, 0x80 | 124, 0, 0, 0, 0]);
+        pings.extend(format!("{number:0124}").into_bytes());
+    }
+    // 39 MB, and far more than sockets hold on their own.
+    for _ in 0..600 {
+        stream.write_all(&pings).unwrap();
+    }
+    stream.write_all(&[0x89, 0x84, 0, 0, 0, 0, b'l', b'a', b's', b't']).unwrap();
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "the server grew by {grown} bytes");
+    let newest = [0x8a, 4, b'l', b'a', b's', b't'];
+    let mut seen = Vec::new();
+    while !seen.ends_with(&newest) {
+        let mut buffer = [0; 65_536];
+        let count = stream.read(&mut buffer).unwrap();
+        assert!(count > 0);
+        seen.extend(&buffer[..count]);
+    }
+}
+
+#[test]
+fn connections_that_sent_a_large_frame_once_do_not_keep_its_memory() {
+    let (server, tenant, _room) = server();
+    let mut sockets: Vec<Socket> = (0..40).map(|number| server.connect(&tenant, &format!("user{number}"))).collect();
+    for socket in &mut sockets {
+        socket.next_of("sync.complete");
+    }
+    let before = server.resident_bytes();
+    let padding = "x".repeat(1_500_000);
+    for socket in &mut sockets {
+        socket.send(&json!({"type": "ping", "padding": padding}));
+        socket.next_of("pong");
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 20 << 20, "60 MB were sent, and the server grew by {grown} bytes");
+}
+
+#[test]
 fn a_client_that_dies_in_the_middle_of_a_frame_is_forgotten() {
     use std::io::Write as _;
     let (server, tenant, room) = server();

@@ -6,9 +6,9 @@
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
@@ -25,6 +25,7 @@ pub(crate) struct Deadlines {
     origin: Instant,
     all: Mutex<BTreeMap<u64, Arc<Limit>>>,
     last_id: AtomicU64,
+    is_closed: AtomicBool,
 }
 
 struct Limit {
@@ -43,9 +44,22 @@ pub(crate) struct Deadline {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Expired;
 
+/// Why nothing is waited for any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    Expired,
+    /// The server has stopped.
+    Closed,
+}
+
 impl Deadlines {
     pub(crate) fn new() -> Self {
-        Self { origin: Instant::now(), all: Mutex::default(), last_id: AtomicU64::new(0) }
+        Self {
+            origin: Instant::now(),
+            all: Mutex::default(),
+            last_id: AtomicU64::new(0),
+            is_closed: AtomicBool::new(false),
+        }
     }
 
     pub(crate) fn register(self: &Arc<Self>) -> Deadline {
@@ -68,6 +82,14 @@ impl Deadlines {
         }
     }
 
+    /// Ends every [`Deadline::run_until_closed`].
+    pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
+        for limit in lock(&self.all).values() {
+            limit.waker.wake();
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(NEVER)
     }
@@ -80,6 +102,12 @@ impl Deadline {
         self.limit.at_ms.store(self.owner.now_ms().saturating_add(limit_ms), Ordering::Release);
     }
 
+    /// Whether the time is over; if not, the task is woken when it is.
+    pub(crate) fn is_over(&self, context: &Context<'_>) -> bool {
+        self.limit.waker.register(context.waker());
+        self.limit.at_ms.load(Ordering::Acquire) <= self.owner.now_ms()
+    }
+
     /// Waits for `work`, but no longer than the limit.
     pub(crate) async fn run<T>(&self, work: impl Future<Output = T>) -> Result<T, Expired> {
         let mut work = pin!(work);
@@ -87,11 +115,24 @@ impl Deadline {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(Ok(done));
             }
-            self.limit.waker.register(context.waker());
-            if self.limit.at_ms.load(Ordering::Acquire) <= self.owner.now_ms() {
-                return Poll::Ready(Err(Expired));
+            if self.is_over(context) { Poll::Ready(Err(Expired)) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Waits for `work`, but neither longer than the limit nor past the server's stop.
+    pub(crate) async fn run_until_closed<T>(&self, work: impl Future<Output = T>) -> Result<T, Ended> {
+        let mut work = pin!(self.run(work));
+        poll_fn(|context| {
+            if self.owner.is_closed.load(Ordering::Acquire) {
+                return Poll::Ready(Err(Ended::Closed));
             }
-            Poll::Pending
+            match work.as_mut().poll(context) {
+                Poll::Ready(done) => Poll::Ready(done.map_err(|Expired| Ended::Expired)),
+                // Whoever closes between the first look and the waker's registration is seen here.
+                Poll::Pending if self.owner.is_closed.load(Ordering::Acquire) => Poll::Ready(Err(Ended::Closed)),
+                Poll::Pending => Poll::Pending,
+            }
         })
         .await
     }

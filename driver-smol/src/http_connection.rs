@@ -6,7 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::Shutdown;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use chatapi_core::api::{
@@ -14,9 +14,10 @@ use chatapi_core::api::{
 };
 use chatapi_core::{ClosedBy, ConnId, Input};
 
-use crate::deadline::{Deadline, Expired};
+use crate::budget::Share;
+use crate::deadline::{Deadline, Ended};
 use crate::exchange::{Exchange, Reply};
-use crate::http1::{CONTINUE, Persistence, Phase, Request, RequestReader, Version, encode_response};
+use crate::http1::{CONTINUE, Method, Persistence, Phase, Request, RequestReader, Version, encode_response};
 use crate::keys::Host;
 use crate::listener::{Permit, Socket};
 use crate::server::Server;
@@ -30,6 +31,8 @@ const HEAD_TIME: Duration = Duration::from_secs(10);
 const BODY_TIME: Duration = Duration::from_secs(30);
 /// For how long a peer may take nothing of its answer.
 const WRITE_TIME: Duration = Duration::from_secs(30);
+/// For how long it may take an answer in all.
+const ANSWER_TIME: Duration = Duration::from_secs(120);
 /// For how long a connection is kept after its last answer, so that a reset does not eat it.
 const LINGER_TIME: Duration = Duration::from_secs(2);
 /// How much of what a refused peer still sends is read.
@@ -47,14 +50,14 @@ pub(crate) async fn serve(server: Arc<Server>, socket: Socket, permit: Permit) {
         reader: RequestReader::new(),
         exchange: Arc::default(),
         deadline: server.deadlines.register(),
+        share: server.budget.share(),
         socket,
         server,
     };
     if let Ok(End::Upgraded { conn, outbox }) = connection.run().await {
         let HttpConnection { reader, socket, server, .. } = connection;
         let executor = Arc::clone(&server.executor);
-        let hub = Arc::clone(&server.hub);
-        let connection = websocket::serve(hub, conn, outbox, socket, &reader.into_rest());
+        let connection = websocket::serve(server, conn, outbox, socket, &reader.into_rest());
         let task = async move {
             connection.await;
             drop(permit);
@@ -66,8 +69,9 @@ pub(crate) async fn serve(server: Arc<Server>, socket: Socket, permit: Permit) {
 /// Answers a connection that is one too many.
 pub(crate) async fn turn_away(server: Arc<Server>, socket: Socket, permit: Permit) {
     let deadline = server.deadlines.register();
+    let share = server.budget.share();
     let connection =
-        HttpConnection { reader: RequestReader::new(), exchange: Arc::default(), deadline, socket, server };
+        HttpConnection { reader: RequestReader::new(), exchange: Arc::default(), deadline, share, socket, server };
     // A peer that does not take its refusal is refused all the same.
     drop(connection.refuse(Rejection::Overloaded).await);
     drop(permit);
@@ -77,6 +81,8 @@ struct HttpConnection {
     reader: RequestReader,
     exchange: Arc<Exchange>,
     deadline: Deadline,
+    /// What a request takes of everyone's memory, until it is answered.
+    share: Share,
     socket: Socket,
     server: Arc<Server>,
 }
@@ -90,7 +96,14 @@ enum End {
 /// What became of a request.
 enum Answered {
     Response(HttpResponse),
-    Upgraded { conn: ConnId, outbox: Arc<Outbox>, head: Vec<u8> },
+    Upgraded {
+        conn: ConnId,
+        outbox: Arc<Outbox>,
+        head: Vec<u8>,
+    },
+    /// It came after the stop and asked for nothing to be done: the end of its connection says what a closed listener
+    /// would have said.
+    TooLate,
 }
 
 impl HttpConnection {
@@ -105,9 +118,13 @@ impl HttpConnection {
                 Incoming::End => return Ok(End::Closed),
             };
             let busy = self.server.hub.busy();
-            match self.answer(&request).await {
+            let answered = self.answer(&request).await;
+            let persistence = request.persistence();
+            drop(request);
+            self.share.release();
+            match answered {
                 Answered::Response(response) => {
-                    if self.write_response(response, request.persistence()).await? == Persistence::Close {
+                    if self.write_response(response, persistence).await? == Persistence::Close {
                         self.linger().await?;
                         return Ok(End::Closed);
                     }
@@ -120,6 +137,7 @@ impl HttpConnection {
                     }
                     return Ok(End::Upgraded { conn, outbox });
                 }
+                Answered::TooLate => return Ok(End::Closed),
             }
             drop(busy);
         }
@@ -135,7 +153,10 @@ impl HttpConnection {
                 let forgotten = Forget { server: &self.server, name };
                 let reply = self.exchange.take().await;
                 drop(forgotten);
-                Answered::Response(self.response(&meta, reply))
+                match (reply, request.method()) {
+                    (Reply::Stopped, Method::Get | Method::Head) => Answered::TooLate,
+                    (reply, _) => Answered::Response(self.response(&meta, reply)),
+                }
             }
             Action::Handshake(_) if request.version() != Version::Http1_1 => {
                 let reason = Rejection::Malformed("a WebSocket handshake is HTTP/1.1 (RFC 6455, section 4.1)");
@@ -174,6 +195,11 @@ impl HttpConnection {
     async fn read_request(&mut self) -> io::Result<Incoming> {
         let mut phase = None;
         loop {
+            if self.share.hold(self.reader.buffer_bytes()).is_err() {
+                self.reader = RequestReader::new();
+                self.share.release();
+                return Ok(Incoming::Rejected(Rejection::Overloaded));
+            }
             match self.reader.next_request() {
                 Ok(Some(request)) => return Ok(Incoming::Request(request)),
                 Ok(None) => {}
@@ -193,34 +219,21 @@ impl HttpConnection {
                 phase = None;
             }
             let (socket, reader) = (&self.socket, &mut self.reader);
-            match self.deadline.run(read_into(socket, |bytes| reader.push(bytes))).await {
+            match self.deadline.run_until_closed(read_into(socket, |bytes| reader.push(bytes))).await {
                 Ok(Ok(0)) => return Ok(Incoming::End),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(Expired) if now == Phase::Idle => return Ok(Incoming::End),
-                Err(Expired) => return Ok(Incoming::Rejected(Rejection::Timeout)),
+                // After the stop nobody is there, but for the sender of something that is not simply sent again.
+                Err(Ended::Closed) if now == Phase::Body => return Ok(Incoming::Rejected(Rejection::Stopped)),
+                Err(Ended::Closed) => return Ok(Incoming::End),
+                Err(Ended::Expired) if now == Phase::Idle => return Ok(Incoming::End),
+                Err(Ended::Expired) => return Ok(Incoming::Rejected(Rejection::Timeout)),
             }
         }
     }
 
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            match self.socket.get_ref().write(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.deadline.set(WRITE_TIME);
-                    let Ok(writable) = self.deadline.run(self.socket.writable()).await else {
-                        return Err(io::ErrorKind::TimedOut.into());
-                    };
-                    writable?;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        write_all(&self.socket, &self.deadline, bytes, ANSWER_TIME).await
     }
 
     async fn write_response(&self, response: HttpResponse, after: Persistence) -> io::Result<Persistence> {
@@ -251,6 +264,33 @@ impl HttpConnection {
         }
         Ok(())
     }
+}
+
+/// Writes for as long as the peer takes something now and then, but no longer than `time` in all.
+async fn write_all(socket: &Socket, deadline: &Deadline, bytes: &[u8], time: Duration) -> io::Result<()> {
+    let mut rest = bytes;
+    let mut ends_at = None;
+    while !rest.is_empty() {
+        match socket.get_ref().write(rest) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let now = Instant::now();
+                let ends_at = *ends_at.get_or_insert(now + time);
+                deadline.set(WRITE_TIME.min(ends_at.saturating_duration_since(now)));
+                let Ok(writable) = deadline.run(socket.writable()).await else {
+                    return Err(io::ErrorKind::TimedOut.into());
+                };
+                writable?;
+                if ends_at <= now {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// The head of a 101 (RFC 6455, section 4.2.2).
@@ -302,5 +342,38 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.server.hub.forget(self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use futures_lite::FutureExt as _;
+    use smol::Async;
+
+    use super::*;
+    use crate::deadline::Deadlines;
+
+    #[test]
+    fn a_reader_that_takes_a_byte_now_and_then_is_not_written_to_for_ever() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut reader = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let socket = Async::new(listener.accept().unwrap().0).unwrap();
+        // It always takes something, and would be at it for minutes.
+        let takes = std::thread::spawn(move || while reader.read_exact(&mut [0]).is_ok() {});
+        let deadlines = Arc::new(Deadlines::new());
+        let deadline = deadlines.register();
+        let answer = vec![0; 256 << 20];
+        let written = async { write_all(&socket, &deadline, &answer, Duration::from_secs(1)).await };
+        let watched = async {
+            deadlines.watch().await;
+            Ok(())
+        };
+        let error = smol::block_on(written.or(watched)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        socket.get_ref().shutdown(Shutdown::Both).unwrap();
+        drop(socket);
+        drop(takes);
     }
 }

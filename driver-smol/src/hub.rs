@@ -2,7 +2,8 @@
 //!
 //! Whoever has an input takes the lock, lets the core handle it, and moves the effects to their queues under the same
 //! lock, so that no effect overtakes another. Pushes are all that happens there; what costs more (filling a thousand
-//! connections' queues, waking their tasks) happens outside, by one thread at a time, in the order of the effects.
+//! connections' queues, waking their tasks) happens outside, by one thread at a time, in the order of the effects; and what
+//! is too much for one go by a task.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -15,14 +16,21 @@ use chatapi_core::store::{Lane, StoreRequest, StoreResult};
 use chatapi_core::{
     CloseReason, Config, ConnId, Core, Effect, Event, Input, MonoMicros, OpId, RateLimitStatus, RequestId,
 };
+use futures_lite::future::yield_now;
 
 use crate::clock::Clock;
 use crate::exchange::{Exchange, Reply};
+use crate::logging::Reports;
 use crate::recorder::Recorder;
 use crate::store_link::StoreLink;
 use crate::timer::Alarm;
 use crate::websocket::{Outbox, Outgoing};
 
+/// How much a thread carries out, in pushes to queues, before it leaves the rest to a task: whoever has an input, the
+/// store's writer too, has other things to do.
+const CARRY_MAX: usize = 4_096;
+/// How many effects it takes from their queue at a time.
+const CARRY_BATCH: usize = 64;
 /// How many replies of the store pass through the core under one lock.
 const BATCH: usize = 64;
 
@@ -37,11 +45,15 @@ pub(crate) struct Hub {
     handover: Mutex<VecDeque<Handover>>,
     /// Held by the thread that carries out what was handed over.
     carrying: Mutex<()>,
+    /// Something was left to the task that carries out the rest.
+    is_left: AtomicBool,
+    left: event_listener::Event,
     alarm: Alarm,
     ready: Milestone,
     stopped: Milestone,
     busy: AtomicUsize,
     recorder: Option<Recorder>,
+    reports: Reports,
 }
 
 /// An input on its way to the core, with its text if it is to be recorded.
@@ -72,6 +84,24 @@ enum Handover {
     Stop,
 }
 
+impl Handover {
+    /// What it costs to carry it out.
+    fn pushes(&self) -> usize {
+        match self {
+            Self::Send(conns, _) | Self::Ping(conns) => conns.len().max(1),
+            Self::Respond(..) | Self::Accept(..) | Self::Close(..) | Self::Report(_) | Self::Stop => 1,
+        }
+    }
+}
+
+/// How much of what was handed over a thread has seen to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Carried {
+    /// All of it, or another thread does.
+    All,
+    Some,
+}
+
 impl Hub {
     pub(crate) fn new(config: Config, seed: [u8; 32], recorder: Option<Recorder>) -> Self {
         let clock = Clock::start();
@@ -88,11 +118,14 @@ impl Hub {
             outboxes: RwLock::default(),
             handover: Mutex::default(),
             carrying: Mutex::default(),
+            is_left: AtomicBool::new(false),
+            left: event_listener::Event::new(),
             alarm: Alarm::default(),
             ready: Milestone::default(),
             stopped: Milestone::default(),
             busy: AtomicUsize::new(0),
             recorder,
+            reports: Reports::default(),
         }
     }
 
@@ -188,6 +221,10 @@ impl Hub {
         &self.alarm
     }
 
+    pub(crate) const fn reports(&self) -> &Reports {
+        &self.reports
+    }
+
     pub(crate) const fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -279,25 +316,54 @@ impl Hub {
 
     /// Carries out what was handed over, unless another thread is at it: that one then does this too.
     fn carry_out(&self) {
+        if self.carry_some() == Carried::Some {
+            self.is_left.store(true, Ordering::Release);
+            self.left.notify(1);
+        }
+    }
+
+    /// Carries out what others left, for as long as the process lives.
+    pub(crate) async fn carry_the_rest(&self) {
+        loop {
+            let left = self.left.listen();
+            if !self.is_left.swap(false, Ordering::AcqRel) {
+                left.await;
+                continue;
+            }
+            self.carry_out();
+            yield_now().await;
+        }
+    }
+
+    fn carry_some(&self) -> Carried {
+        let mut pushes = 0;
         loop {
             let carrying = match self.carrying.try_lock() {
                 Ok(carrying) => carrying,
                 Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) => return,
+                Err(TryLockError::WouldBlock) => return Carried::All,
             };
-            loop {
-                let batch = std::mem::take(&mut *lock(&self.handover));
+            while pushes < CARRY_MAX {
+                let batch: Vec<Handover> = {
+                    let mut handover = lock(&self.handover);
+                    let count = handover.len().min(CARRY_BATCH);
+                    handover.drain(..count).collect()
+                };
                 if batch.is_empty() {
                     break;
                 }
                 for effect in batch {
+                    pushes += effect.pushes();
                     self.carry_out_one(effect);
                 }
             }
             drop(carrying);
             // Something may have been handed over after the last look, by a thread that found this one at it.
             if lock(&self.handover).is_empty() {
-                return;
+                return Carried::All;
+            }
+            if pushes >= CARRY_MAX {
+                return Carried::Some;
             }
         }
     }
@@ -325,7 +391,7 @@ impl Hub {
                 }
             }
             Handover::Report(event) => {
-                crate::logging::report(&event);
+                self.reports.report(&event);
                 if event == Event::Ready {
                     self.ready.reach();
                 }
@@ -415,4 +481,41 @@ impl Gathered {
 /// Locks a queue. A thread that panicked while it held it left it whole: every change is one push or one swap.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use futures_lite::FutureExt as _;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_carries_out_a_part_of_what_waits_and_a_task_the_rest_in_order() {
+        let hub = Hub::new(Config::default(), [7; 32], None);
+        let (conn, outbox) = hub.open_outbox();
+        let all = 3 * CARRY_MAX as u32;
+        let frame = |number: u32| Handover::Send(vec![conn], Outgoing::answer(number.to_be_bytes().to_vec()));
+        lock(&hub.handover).extend((0..all).map(frame));
+        let taken = || {
+            let frames = outbox.take(Waker::noop()).frames;
+            frames.into_iter().map(|frame| u32::from_be_bytes(frame.bytes[..].try_into().unwrap())).collect::<Vec<_>>()
+        };
+        hub.carry_out();
+        let first = taken();
+        assert!(first.len() < all as usize / 2, "{}", first.len());
+        // Who comes with an input of its own meanwhile takes its turn too.
+        hub.carry_out();
+        let second = taken();
+        let mut rest = Vec::new();
+        let until_all = async {
+            while first.len() + second.len() + rest.len() < all as usize {
+                rest.extend(taken());
+                yield_now().await;
+            }
+        };
+        smol::block_on(until_all.or(hub.carry_the_rest()));
+        assert_eq!([first, second, rest].concat(), (0..all).collect::<Vec<_>>());
+    }
 }

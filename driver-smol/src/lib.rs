@@ -9,7 +9,9 @@
 //! | `websocket` | WebSocket connections |
 //! | `recorder` | what goes into the core, written down |
 //! | `store_link`, `timer`, `deadline`, `clock` | the store's threads, time |
+//! | `budget` | memory for what is not complete |
 
+mod budget;
 pub mod cli;
 mod clock;
 mod deadline;
@@ -20,6 +22,7 @@ mod hub;
 mod keys;
 mod listener;
 mod logging;
+mod panics;
 mod recorder;
 mod server;
 pub mod settings;

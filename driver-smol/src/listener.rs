@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures_lite::FutureExt as _;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use smol::{Async, Timer};
@@ -17,6 +18,9 @@ use crate::server::Server;
 const BACKLOG: i32 = 4_096;
 /// Descriptors kept for the database, logs and the runtime.
 const RESERVED_DESCRIPTORS: u64 = 64;
+/// How many connections past the limit are told so at a time, of the reserve: that takes a moment, and what comes
+/// meanwhile is closed without a word.
+const TURNED_AWAY_MAX: usize = 16;
 /// How long to wait after an error of `accept`: at the file limit it fails again at once, for as long as it stands.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -56,9 +60,15 @@ pub(crate) fn connection_limit() -> usize {
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
-/// Accepts connections for as long as the process lives.
+/// Accepts connections until the core has stopped, and closes the listener then.
 pub(crate) async fn accept(server: Arc<Server>, listener: Async<TcpListener>) {
+    let hub = Arc::clone(&server.hub);
+    hub.stopped().or(accept_all(server, listener)).await;
+}
+
+async fn accept_all(server: Arc<Server>, listener: Async<TcpListener>) {
     let open = Arc::new(AtomicUsize::new(0));
+    let turned_away = Arc::new(AtomicUsize::new(0));
     loop {
         let socket = match listener.accept().await {
             Ok((socket, _)) => socket,
@@ -72,11 +82,10 @@ pub(crate) async fn accept(server: Arc<Server>, listener: Async<TcpListener>) {
         if socket.get_ref().set_nodelay(true).is_err() {
             continue;
         }
-        let permit = Permit::take(&open);
-        if open.load(Ordering::Relaxed) > server.connection_limit {
-            server.executor.spawn(http_connection::turn_away(Arc::clone(&server), socket, permit)).detach();
-        } else {
+        if let Some(permit) = Permit::take(&open, server.connection_limit) {
             server.executor.spawn(http_connection::serve(Arc::clone(&server), socket, permit)).detach();
+        } else if let Some(permit) = Permit::take(&turned_away, TURNED_AWAY_MAX) {
+            server.executor.spawn(http_connection::turn_away(Arc::clone(&server), socket, permit)).detach();
         }
     }
 }
@@ -85,9 +94,14 @@ pub(crate) async fn accept(server: Arc<Server>, listener: Async<TcpListener>) {
 pub(crate) struct Permit(Arc<AtomicUsize>);
 
 impl Permit {
-    fn take(open: &Arc<AtomicUsize>) -> Self {
+    /// One more, where fewer than `limit` are open.
+    fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
+        // They are taken by one task alone: meanwhile there can only be fewer.
+        if open.load(Ordering::Relaxed) >= limit {
+            return None;
+        }
         open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
+        Some(Self(Arc::clone(open)))
     }
 }
 

@@ -6,15 +6,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
-use chatapi_core::Input;
 use chatapi_core::recording::End;
+use chatapi_core::{Input, Micros};
 use chatapi_storage_sqlite::{OpenError, Options, Readers, Store, Writer};
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smol::{Executor, Timer};
 
+use crate::budget::Budget;
 use crate::deadline::Deadlines;
 use crate::hub::Hub;
 use crate::keys::{Keys, fill_random};
+use crate::panics::AbortOnPanic;
 use crate::recorder::Recorder;
 use crate::settings::{Record, Settings};
 use crate::store_link::StoreLink;
@@ -25,6 +27,7 @@ pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) keys: Keys,
     pub(crate) deadlines: Arc<Deadlines>,
+    pub(crate) budget: Arc<Budget>,
     pub(crate) executor: Arc<Executor<'static>>,
     pub(crate) connection_limit: usize,
 }
@@ -73,7 +76,7 @@ pub enum StartError {
 /// # Errors
 ///
 /// When it does not start; each says what to do.
-pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartError> {
+pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), StartError> {
     std::fs::create_dir_all(&settings.data_dir)
         .map_err(|error| StartError::DataDir { path: settings.data_dir.display().to_string(), error })?;
     let store = Store::open(Options { synchronous: settings.synchronous, ..Options::new(&settings.database) })?;
@@ -84,7 +87,8 @@ pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartErr
     let recorder = settings.record.as_ref().map(start_recording).transpose()?;
     let mut seed = [0; 32];
     fill_random(&mut seed);
-    let drain_timeout = Duration::from_micros(settings.core.shutdown_drain_timeout.0);
+    let drain = DrainTimes::within(Duration::from_micros(settings.core.shutdown_drain_timeout.0));
+    settings.core.shutdown_drain_timeout = Micros(u64::try_from(drain.answered.as_micros()).unwrap_or(u64::MAX));
     let hub = Arc::new(Hub::new(settings.core, seed, recorder));
     let replies_to = Arc::downgrade(&hub);
     let writer = Writer::start(
@@ -96,31 +100,37 @@ pub(crate) fn run(settings: Settings, master_key: String) -> Result<(), StartErr
         }),
     )?;
     let readers = Readers::open(&store, Readers::DEFAULT_COUNT)?;
+    // From here on a signal is one to shut down by; before, it ends the process, and nothing is lost.
+    let signals = Signals::new([Signal::Term, Signal::Int])?;
     hub.start(StoreLink::new(writer, readers, Readers::DEFAULT_COUNT, Arc::downgrade(&hub)));
     let server = Arc::new(Server {
         hub: Arc::clone(&hub),
         keys: Keys::new(master_key, settings.metrics_token),
         deadlines: Arc::new(Deadlines::new()),
+        budget: Arc::new(Budget::new()),
         executor: Arc::new(Executor::new()),
         connection_limit: listener::connection_limit(),
     });
-    let signals = Signals::new([Signal::Term, Signal::Int])?;
     let address = listener.get_ref().local_addr()?;
     start_workers(&server)?;
     let executor = Arc::clone(&server.executor);
     executor.spawn(timer::run(Arc::clone(&hub))).detach();
+    let carrier = Arc::clone(&hub);
+    executor.spawn(async move { carrier.carry_the_rest().await }).detach();
+    let reporter = Arc::clone(&hub);
+    executor.spawn(async move { reporter.reports().sum_up().await }).detach();
     let deadlines = Arc::clone(&server.deadlines);
     executor.spawn(async move { deadlines.watch().await }).detach();
     executor.spawn(listener::accept(Arc::clone(&server), listener)).detach();
-    smol::block_on(executor.run(hub.ready()));
-    tracing::info!(%address, database = %settings.database.display(), version = env!("CARGO_PKG_VERSION"), "listening");
-    let drained_by = smol::block_on(executor.run(drain(&server, signals, drain_timeout)));
-    let rest = drained_by.saturating_duration_since(Instant::now());
-    close_store(&hub, rest.max(Duration::from_secs(1)));
-    if let Some(recorder) = hub.recorder() {
-        let rest = drained_by.saturating_duration_since(Instant::now());
-        recorder.close(Some(End::Shutdown), rest.max(Duration::from_secs(1)));
-    }
+    let database = settings.database.display().to_string();
+    executor
+        .spawn(async move {
+            hub.ready().await;
+            tracing::info!(%address, %database, version = env!("CARGO_PKG_VERSION"), "listening");
+        })
+        .detach();
+    let _abort = AbortOnPanic;
+    smol::block_on(executor.run(shut_down(&server, signals, drain)));
     tracing::info!("stopped");
     Ok(())
 }
@@ -139,50 +149,97 @@ fn start_workers(server: &Arc<Server>) -> io::Result<()> {
     for index in 1..cores {
         let executor = Arc::clone(&server.executor);
         thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _abort = AbortOnPanic;
             smol::block_on(executor.run(std::future::pending::<()>()));
         })?;
     }
     Ok(())
 }
 
-/// Waits for a signal, then until everything under way is answered and written, within the drain time-out. Hands back
-/// when that is over.
-async fn drain(server: &Server, mut signals: Signals, drain_timeout: Duration) -> Instant {
+/// How the time of a shutdown is shared out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct DrainTimes {
+    /// Until then requests may finish; the core refuses the rest.
+    answered: Duration,
+    /// Until then answers, refusals and goodbyes may be written.
+    written: Duration,
+    /// Until then the store may be closed, and the process has ended.
+    ended: Duration,
+}
+
+impl DrainTimes {
+    fn within(whole: Duration) -> Self {
+        let written = whole - (whole / 5).min(Duration::from_secs(2));
+        let answered = written - (whole / 10).min(Duration::from_secs(1));
+        Self { answered, written, ended: whole }
+    }
+}
+
+/// Waits for a signal, be the store booted or not. Then everything under way is answered and written, and the store
+/// commits, checkpoints and closes; what takes longer than its time is left to the next start. A second signal ends the
+/// process at once.
+///
+/// Once the core has stopped nobody could answer any more: from then on the process is gone for those outside. Its
+/// listener closes, and so do connections between two requests.
+async fn shut_down(server: &Server, mut signals: Signals, times: DrainTimes) {
     if signals.next().await.is_none() {
         tracing::warn!("signals cannot be watched any more");
     }
-    let drained_by = Instant::now() + drain_timeout;
+    let begun = Instant::now();
     tracing::info!("shutting down: a second signal ends the process at once");
     server.hub.handle(Input::Shutdown);
-    let written = async {
-        server.hub.stopped().await;
-        while server.hub.is_writing() {
-            Timer::after(Duration::from_millis(10)).await;
-        }
+    let drained_and_closed = async {
+        drained(server).or(until(begun + times.written)).await;
+        tracing::info!("drained: the database is being closed");
+        let hub = Arc::clone(&server.hub);
+        let rest = (begun + times.ended).saturating_duration_since(Instant::now());
+        blocking::unblock(move || {
+            if let Some(store) = hub.store() {
+                store.close();
+            }
+            if let Some(recorder) = hub.recorder() {
+                recorder.close(Some(End::Shutdown), rest);
+            }
+        })
+        .await;
     };
     let time_out = async {
-        Timer::at(drained_by).await;
+        until(begun + times.ended).await;
+        tracing::warn!("the database is still being closed: the rest is left to the next start");
     };
     let second_signal = async {
         drop(signals.next().await);
         tracing::warn!("a second signal: the process ends at once");
         std::process::exit(1);
     };
-    written.or(time_out).or(second_signal).await;
-    drained_by
+    drained_and_closed.or(time_out).or(second_signal).await;
 }
 
-/// Commits what is queued and checkpoints; what takes longer than `limit` is left to the next start.
-fn close_store(hub: &Arc<Hub>, limit: Duration) {
-    let (done, wait) = std::sync::mpsc::channel::<()>();
-    let hub = Arc::clone(hub);
-    let closer = thread::Builder::new().name("closer".to_owned()).spawn(move || {
-        if let Some(store) = hub.store() {
-            store.close();
+/// Waits until everything under way is answered and written.
+async fn drained(server: &Server) {
+    server.hub.stopped().await;
+    server.deadlines.close();
+    while server.hub.is_writing() {
+        Timer::after(Duration::from_millis(10)).await;
+    }
+}
+
+async fn until(at: Instant) {
+    Timer::at(at).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shutdown_leaves_time_to_write_refusals_and_to_close_the_store() {
+        for (whole_ms, answered_ms, written_ms) in
+            [(0, 0, 0), (500, 350, 400), (10_000, 7_000, 8_000), (60_000, 57_000, 58_000)]
+        {
+            let times = DrainTimes::within(Duration::from_millis(whole_ms));
+            let expected = [answered_ms, written_ms, whole_ms].map(Duration::from_millis);
+            assert_eq!([times.answered, times.written, times.ended], expected);
         }
-        drop(done);
-    });
-    if closer.is_ok() && wait.recv_timeout(limit) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-        tracing::warn!("the database is still being checkpointed: the rest is left to the next start");
     }
 }

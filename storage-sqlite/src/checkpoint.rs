@@ -64,6 +64,12 @@ impl Checkpoints {
         }
     }
 
+    /// Empties the log, so that the space it takes is free for others.
+    pub(crate) fn make_room(&self, session: &Session) -> rusqlite::Result<()> {
+        let _at_rest = self.worker.at_rest(true);
+        session.checkpoint(CheckpointMode::TRUNCATE, FORCE_PATIENCE)
+    }
+
     /// Ends the thread, then empties the log.
     pub(crate) fn finish(self, session: &Session) {
         let patience = FORCE_PATIENCE;

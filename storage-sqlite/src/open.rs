@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rustix::fs::Access;
 
 use crate::lock::{Lock, LockFailure, lock_path};
 use crate::migrations;
@@ -131,19 +132,19 @@ impl Store {
     pub fn open(mut options: Options) -> Result<Self, OpenError> {
         let path = options.path.clone();
         let as_file = |source| OpenError::File { path: path.clone(), source };
-        // SQLite gives `:memory:` and `file:` a meaning of their own; an absolute path is never one of them.
-        options.path = std::path::absolute(&path).map_err(as_file)?;
+        // One file has one lock, by whatever name or link it is reached. And SQLite gives `:memory:` and `file:` a meaning
+        // of their own; an absolute path is never one of them.
+        options.path = real_path(&path).map_err(as_file)?;
         let lock_file = lock_path(&options.path);
         let lock = Lock::take(&lock_file).map_err(|failure| match failure {
             LockFailure::Held => OpenError::InUse { database: path.clone(), lock: lock_file.clone() },
             LockFailure::Io(source) => OpenError::File { path: lock_file.clone(), source },
         })?;
-        create_private(&options.path).map_err(as_file)?;
         prepare(&options)?;
         Ok(Self { shared: Arc::new(Shared { options, _lock: lock }) })
     }
 
-    /// How it was opened; the path is absolute.
+    /// How it was opened; the path is absolute and free of links.
     #[must_use]
     pub fn options(&self) -> &Options {
         &self.shared.options
@@ -166,10 +167,22 @@ impl Store {
     }
 }
 
-/// Messages and webhook secrets are nobody else's business: SQLite would make the file readable to all, and gives its
-/// log the mode of the database.
-fn create_private(path: &Path) -> io::Result<()> {
-    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map(drop)
+/// The absolute path of the file, free of links. A file that is not there is made: messages and webhook secrets are nobody
+/// else's business, and SQLite would make it readable to all, and gives its log the mode of the database.
+///
+/// One that is there is not opened: to close it again would drop every lock that SQLite has on it in this process.
+fn real_path(path: &Path) -> io::Result<PathBuf> {
+    match std::fs::canonicalize(path) {
+        Ok(real) => {
+            rustix::fs::access(&real, Access::READ_OK | Access::WRITE_OK)?;
+            Ok(real)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+            std::fs::canonicalize(path)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 fn prepare(options: &Options) -> Result<(), OpenError> {

@@ -27,11 +27,20 @@ const SPARE_MAX: usize = 4_096;
 /// It takes every [`StoreRequest`], those of the read lane too. The queue has no bound of its own: the core bounds
 /// what it has under way.
 ///
-/// A transaction that fails does not end it. Without space, steps are answered
-/// [`Full`](chatapi_core::store::StoreFailure::Full); with the database locked by another process,
-/// [`Busy`](chatapi_core::store::StoreFailure::Busy) after [`Options::busy_timeout`](crate::Options::busy_timeout);
-/// when a commit fails, [`OutcomeUnknown`](chatapi_core::store::StoreFailure::OutcomeUnknown), and then nothing is
-/// written before a trial write has succeeded on a fresh connection. Reads are answered all along.
+/// A transaction that fails does not end it. Without space, even if that shows at the commit, the log is emptied, which
+/// may free some, and the transaction repeated once; then its steps are answered
+/// [`Full`](chatapi_core::store::StoreFailure::Full), and nothing of them is kept. From then on a lone
+/// [`CheckWritable`](StoreRequest::CheckWritable) is answered likewise, until there is space for as much as the longest
+/// message. With the database locked by another process, steps are answered
+/// [`Busy`](chatapi_core::store::StoreFailure::Busy) after [`Options::busy_timeout`](crate::Options::busy_timeout).
+///
+/// When a commit fails otherwise, they are answered
+/// [`OutcomeUnknown`](chatapi_core::store::StoreFailure::OutcomeUnknown), and then nothing is written before a trial
+/// write has succeeded on a fresh connection. When commits and trials go on to fail, five times in a row and for 10 s,
+/// and not for want of space or of a lock, **the process ends** with exit code 1: the database is the truth, and the next
+/// start reads it anew.
+///
+/// Reads are answered all along.
 pub struct Writer {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -143,7 +152,7 @@ impl Shared {
         let mut ops = Vec::new();
         while self.take_queue(&mut ops) {
             for batch in ops.chunks(BATCH_MAX) {
-                let results = session.serve(batch);
+                let results = session.serve(batch, &checkpoints);
                 self.batches.fetch_add(1, Ordering::Relaxed);
                 self.steps.fetch_add(batch.len() as u64, Ordering::Relaxed);
                 on_replies(batch.iter().map(|(op, _)| *op).zip(results).collect());

@@ -57,6 +57,26 @@ impl Server {
         Self::start_in(tempfile::tempdir().unwrap(), settings, &[])
     }
 
+    /// Starts a server that may open so many files.
+    pub(crate) fn start_with_files(limit: u32) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        let direct = command(data_dir.path(), &[]);
+        let mut limited = Command::new("sh");
+        limited
+            .args(["-c", &format!("ulimit -n {limit} && exec \"$0\" \"$@\"")])
+            .arg(direct.get_program())
+            .args(direct.get_args())
+            .env_clear()
+            .envs(direct.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(data_dir.path());
+        Self::start_by(limited, data_dir, Vec::new())
+    }
+
+    /// How many files the process has open.
+    pub(crate) fn open_files(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.process.0.id())).unwrap().count()
+    }
+
     /// Starts a server with flags, which a restart leaves out.
     pub(crate) fn start_with_flags(flags: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), Vec::new(), flags)
@@ -64,7 +84,12 @@ impl Server {
 
     fn start_in(data_dir: TempDir, settings: Vec<(String, String)>, flags: &[&str]) -> Self {
         let mut command = command(data_dir.path(), &settings);
-        let mut process = Process(command.args(flags).stdout(Stdio::piped()).spawn().unwrap());
+        command.args(flags);
+        Self::start_by(command, data_dir, settings)
+    }
+
+    fn start_by(mut command: Command, data_dir: TempDir, settings: Vec<(String, String)>) -> Self {
+        let mut process = Process(command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap());
         let log = follow(process.0.stdout.take().unwrap());
         let listening = await_line(&log, "listening");
         let address = listening["address"].as_str().unwrap().parse().unwrap();

@@ -128,8 +128,8 @@ impl RequestReader {
     }
 
     /// How much memory its buffers hold.
-    #[cfg(test)]
-    pub(super) fn buffer_bytes(&self) -> usize {
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
         match &self.state {
             State::Open(pending) => pending.bytes.capacity(),
             State::Closed(rest) => rest.capacity(),

@@ -16,28 +16,31 @@ pub(crate) struct Outgoing {
     pub(crate) bytes: Bytes,
     /// The size that the core counts as waiting; `None` for what it does not count.
     pub(crate) counted_bytes: Option<u64>,
+    /// A pong or the answer to a close.
+    pub(crate) is_answer: bool,
 }
 
 impl Outgoing {
     pub(crate) fn text(frame: &Frame) -> Self {
         let payload = frame.as_bytes();
-        Self { bytes: frame_bytes(TEXT, payload), counted_bytes: Some(payload.len() as u64) }
+        let counted_bytes = Some(payload.len() as u64);
+        Self { bytes: frame_bytes(TEXT, payload), counted_bytes, is_answer: false }
     }
 
     pub(crate) fn ping() -> Self {
-        Self { bytes: Bytes::from_static(&[FINAL | PING, 0]), counted_bytes: None }
+        Self { bytes: Bytes::from_static(&[FINAL | PING, 0]), counted_bytes: None, is_answer: false }
     }
 
     pub(crate) fn close(code: u16, reason: &str) -> Self {
         let mut payload = Vec::with_capacity(CONTROL_PAYLOAD_MAX_BYTES);
         payload.extend_from_slice(&code.to_be_bytes());
         payload.extend(reason.bytes().take(CONTROL_PAYLOAD_MAX_BYTES - 2));
-        Self { bytes: frame_bytes(CLOSE, &payload), counted_bytes: None }
+        Self { bytes: frame_bytes(CLOSE, &payload), counted_bytes: None, is_answer: false }
     }
 
-    /// Bytes that are framed already: pongs and the answers to closes.
-    pub(crate) fn framed(bytes: Vec<u8>) -> Self {
-        Self { bytes: Bytes::from(bytes), counted_bytes: None }
+    /// A frame that is encoded already: a pong or the answer to a close.
+    pub(crate) fn answer(bytes: Vec<u8>) -> Self {
+        Self { bytes: Bytes::from(bytes), counted_bytes: None, is_answer: true }
     }
 }
 

@@ -17,7 +17,9 @@ use smol::{Async, Timer};
 use super::inbound::{Inbound, Received};
 use super::outbox::Outbox;
 use super::outgoing::Outgoing;
-use crate::hub::Hub;
+use crate::budget::Share;
+use crate::deadline::Deadline;
+use crate::server::Server;
 
 /// How many frames one system call takes.
 const FRAMES_PER_WRITE: usize = 64;
@@ -25,8 +27,13 @@ const FRAMES_PER_WRITE: usize = 64;
 const TURNS: usize = 16;
 /// Bytes that left are reported at least so often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// For how long a message may take from its first byte on.
+const MESSAGE_TIME: Duration = Duration::from_secs(30);
 /// For how long a connection is kept to say goodbye.
 const CLOSING_TIME: Duration = Duration::from_secs(2);
+
+/// The code of a close (RFC 6455, section 7.4).
+const TRY_AGAIN_LATER: u16 = 1013;
 
 thread_local! {
     /// Bytes pass through here on their way from a socket: no connection needs a buffer of its own.
@@ -37,14 +44,15 @@ thread_local! {
 ///
 /// What this returns is what an idle connection costs, so it holds the connection once, and not what comes at its end.
 pub(crate) fn serve(
-    hub: Arc<Hub>,
+    server: Arc<Server>,
     conn: ConnId,
     outbox: Arc<Outbox>,
     socket: Async<TcpStream>,
     early: &[u8],
 ) -> impl Future<Output = ()> + Send + use<> {
     let mut connection = Connection {
-        hub,
+        unfinished: None,
+        server,
         conn,
         outbox,
         socket,
@@ -68,11 +76,12 @@ pub(crate) fn serve(
 }
 
 struct Connection {
-    hub: Arc<Hub>,
+    server: Arc<Server>,
     conn: ConnId,
     outbox: Arc<Outbox>,
     socket: Async<TcpStream>,
     inbound: Inbound,
+    unfinished: Option<Box<Unfinished>>,
     writing: VecDeque<Outgoing>,
     written_of_first: usize,
     /// The socket took less than it was given.
@@ -83,6 +92,14 @@ struct Connection {
     flushed_bytes: u64,
     last_report: Instant,
     state: State,
+}
+
+/// A message that is not complete. Most come in one piece, and most connections are idle: this is made when it is needed.
+struct Unfinished {
+    /// What it takes of everyone's memory.
+    share: Share,
+    /// When it must be complete.
+    deadline: Deadline,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +114,9 @@ impl Connection {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<ClosedBy> {
         for _ in 0..TURNS {
             self.take_queued(context);
+            if self.unfinished.as_ref().is_some_and(|unfinished| unfinished.deadline.is_over(context)) {
+                self.refuse_message("a message is to arrive within 30 s");
+            }
             let Ok(wrote) = self.poll_write(context) else {
                 return Poll::Ready(ClosedBy::Error);
             };
@@ -194,7 +214,7 @@ impl Connection {
             return;
         }
         self.last_report = Instant::now();
-        self.hub.handle(Input::Flushed {
+        self.server.hub.handle(Input::Flushed {
             conn: self.conn,
             frames: std::mem::take(&mut self.flushed_frames),
             size_bytes: std::mem::take(&mut self.flushed_bytes),
@@ -225,14 +245,16 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        let (hub, conn) = (&self.hub, self.conn);
+        let (hub, conn) = (&self.server.hub, self.conn);
         let mut end = None;
+        let (mut gave_a_sign, mut said_something) = (false, false);
         self.inbound.receive(bytes, |received| {
             match received {
                 Received::Text(text) => {
+                    said_something = true;
                     hub.handle(Input::Frame { conn, frame: Box::new(parse_client_frame(&text)) });
                 }
-                Received::Sign => hub.handle(Input::Heard { conn }),
+                Received::Sign => gave_a_sign = true,
                 Received::Close => end = Some((ClosedBy::Client, None)),
                 Received::Violation(code, reason) => {
                     end = Some((ClosedBy::Server, Some(Outgoing::close(code, reason))));
@@ -240,17 +262,71 @@ impl Connection {
             }
             end.is_none()
         });
-        self.writing.extend(self.inbound.take_answers());
-        if let Some((by, close)) = end {
-            self.writing.extend(close);
-            self.state = State::Closing(by);
+        if gave_a_sign {
+            // However many came at once, they say the same.
+            hub.handle(Input::Heard { conn });
+        }
+        let answer = self.inbound.take_answers();
+        match end {
+            None => {
+                self.answer(answer);
+                self.bound_message(said_something);
+            }
+            Some((by, close)) => {
+                self.writing.extend(answer);
+                self.writing.extend(close);
+                self.state = State::Closing(by);
+            }
+        }
+    }
+
+    /// Bounds what a message that is not complete may take, in memory and in time.
+    fn bound_message(&mut self, is_another: bool) {
+        let bytes = self.inbound.unfinished_bytes();
+        if bytes == 0 || is_another {
+            self.unfinished = None;
+        }
+        if bytes == 0 {
+            return;
+        }
+        let server = &self.server;
+        let unfinished = self.unfinished.get_or_insert_with(|| {
+            let deadline = server.deadlines.register();
+            deadline.set(MESSAGE_TIME);
+            Box::new(Unfinished { share: server.budget.share(), deadline })
+        });
+        if unfinished.share.hold(bytes).is_err() {
+            self.refuse_message("the server is full: try again later");
+        }
+    }
+
+    /// Closes, for want of room or patience for a message, and drops what came of it.
+    fn refuse_message(&mut self, reason: &str) {
+        self.inbound = Inbound::new();
+        self.unfinished = None;
+        if self.state == State::Open {
+            self.writing.push_back(Outgoing::close(TRY_AGAIN_LATER, reason));
+            self.state = State::Closing(ClosedBy::Server);
+        }
+    }
+
+    /// Queues a pong before everything that is not begun, in the place of one that still waits there: the core does not
+    /// count pongs, so no more than one may wait, however many pings come from a peer that does not read.
+    fn answer(&mut self, pong: Option<Outgoing>) {
+        let Some(pong) = pong else {
+            return;
+        };
+        let next = usize::from(self.written_of_first > 0);
+        match self.writing.get_mut(next) {
+            Some(waiting) if waiting.is_answer => *waiting = pong,
+            _ => self.writing.insert(next, pong),
         }
     }
 
     /// Tells the core, then gives the peer a moment to read what is still to be sent. A socket that is closed with
     /// unread bytes in it resets, and the peer may lose the close frame: so what it sends is read to its end.
     async fn finish(mut self, by: ClosedBy) {
-        self.hub.handle(Input::Closed { conn: self.conn, by });
+        self.server.hub.handle(Input::Closed { conn: self.conn, by });
         if by != ClosedBy::Error {
             let say_goodbye = async {
                 while !self.writing.is_empty() {
@@ -267,7 +343,7 @@ impl Connection {
             // Whatever comes of it, the connection is over.
             drop(say_goodbye.or(time_out).await);
         }
-        self.hub.close_outbox(self.conn);
+        self.server.hub.close_outbox(self.conn);
     }
 
     fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use rusqlite::Connection;
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 /// What goes wrong; nothing does at first.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     /// Every commit that would change something fails.
     pub(crate) fail_commits: Arc<AtomicBool>,
+    /// No transaction ends, neither way.
+    pub(crate) forbid_ends: Arc<AtomicBool>,
     /// The disk is full at so many pages; 0 is never.
     pub(crate) pages_max: AtomicU32,
 }
@@ -22,7 +25,15 @@ impl Faults {
     }
 
     /// Called before each batch.
-    pub(crate) fn apply(&self, connection: &Connection) {
+    pub(crate) fn apply(&self, connection: &mut Connection) {
+        let forbidden = Arc::clone(&self.forbid_ends);
+        // Asked when a statement is compiled: those that were before are compiled anew.
+        connection
+            .authorizer(Some(move |context: AuthContext<'_>| {
+                let is_end = matches!(context.action, AuthAction::Transaction { operation } if operation != rusqlite::hooks::TransactionOperation::Begin);
+                if is_end && forbidden.load(Ordering::SeqCst) { Authorization::Deny } else { Authorization::Allow }
+            }))
+            .unwrap();
         let pages = match self.pages_max.load(Ordering::SeqCst) {
             0 => u32::MAX - 1,
             pages => pages,

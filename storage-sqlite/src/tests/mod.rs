@@ -1,6 +1,7 @@
 //! What only this implementation promises; the contract itself is tested in `chatapi-sim`.
 
 mod faults;
+mod full_disk;
 mod opening;
 mod writing;
 

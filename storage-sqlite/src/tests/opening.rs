@@ -20,6 +20,24 @@ fn a_second_server_is_refused_and_told_which_file_the_first_holds() {
 }
 
 #[test]
+fn a_second_server_is_refused_by_whatever_name_it_reaches_the_database() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    let link = directory.path().join("link.db");
+    let detour = directory.path().join("there");
+    std::os::unix::fs::symlink(&path, &link).unwrap();
+    std::os::unix::fs::symlink(directory.path(), &detour).unwrap();
+    // The first comes by a link to what is not there yet.
+    let first = Store::open(Options::new(&link)).unwrap();
+    for name in [&path, &link, &detour.join("chat.db"), &directory.path().join("./chat.db")] {
+        let refused = Store::open(Options::new(name)).unwrap_err();
+        assert!(matches!(refused, OpenError::InUse { .. }), "{name:?}: {refused:?}");
+    }
+    drop(first);
+    Store::open(Options::new(&path)).unwrap();
+}
+
+#[test]
 fn a_database_opens_again_and_nobody_else_may_read_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("chat.db");

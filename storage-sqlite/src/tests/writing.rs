@@ -161,6 +161,18 @@ fn a_failed_commit_leaves_the_outcome_unknown_and_the_next_ones_refused_until_a_
 }
 
 #[test]
+fn a_failed_commit_stays_of_unknown_outcome_when_the_rollback_fails_too() {
+    let mut bench = Bench::new();
+    bench.run(vec![append(1)]);
+    let forbid_ends = std::sync::Arc::clone(&bench.store.options().faults.forbid_ends);
+    forbid_ends.store(true, Ordering::SeqCst);
+    assert_eq!(numbers(&bench.run(vec![append(2)])), [Err(StoreFailure::OutcomeUnknown)]);
+    forbid_ends.store(false, Ordering::SeqCst);
+    assert_eq!(numbers(&bench.run(vec![append(3)])), [Ok(2)]);
+    assert_eq!(bench.reopen().stored(), 2);
+}
+
+#[test]
 fn the_log_stays_bounded_under_load() {
     let mut bench = Bench::with(|options| options.wal_limit_bytes = 4_096 * 1_000);
     for batch in 0..60 {
@@ -219,7 +231,7 @@ fn a_user_in_many_rooms_loads_its_backlog() {
 }
 
 /// A writer with one tenant and one room, in a directory of its own.
-struct Bench {
+pub(super) struct Bench {
     writer: Writer,
     replies: Receiver<Vec<(OpId, StoreResult)>>,
     gate: Sender<Gate>,
@@ -241,7 +253,7 @@ impl Bench {
         Self::with(|_| ())
     }
 
-    fn with(adjust: impl FnOnce(&mut Options)) -> Self {
+    pub(super) fn with(adjust: impl FnOnce(&mut Options)) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut options = Options::new(directory.path().join("chat.db"));
         adjust(&mut options);
@@ -283,7 +295,7 @@ impl Bench {
         }
     }
 
-    fn reopen(self) -> Self {
+    pub(super) fn reopen(self) -> Self {
         let Self { writer, store, directory, path, .. } = self;
         writer.close();
         drop(store);
@@ -310,7 +322,7 @@ impl Bench {
         self.replies.recv().unwrap()
     }
 
-    fn run(&mut self, requests: Vec<StoreRequest>) -> Vec<StoreResult> {
+    pub(super) fn run(&mut self, requests: Vec<StoreRequest>) -> Vec<StoreResult> {
         let count = requests.len();
         self.submit(requests);
         while self.left_over.len() < count {
@@ -324,7 +336,7 @@ impl Bench {
     }
 
     /// How many messages the room holds, numbered without a gap.
-    fn stored(&mut self) -> u64 {
+    pub(super) fn stored(&mut self) -> u64 {
         let other = Connection::open(&self.path).unwrap();
         let (count, last): (u64, u64) = other
             .query_row("SELECT count(*), coalesce(max(seq), 0) FROM messages", [], |row| {
@@ -337,7 +349,7 @@ impl Bench {
     }
 }
 
-fn append(number: u64) -> StoreRequest {
+pub(super) fn append(number: u64) -> StoreRequest {
     append_from("alice", number)
 }
 
@@ -367,7 +379,7 @@ fn room(room_id: &str) -> StoreRequest {
     }))
 }
 
-fn read_head() -> StoreRequest {
+pub(super) fn read_head() -> StoreRequest {
     StoreRequest::ReadHead { tenant: TenantKey(1), room_id: RoomId::new("room_1") }
 }
 
@@ -382,7 +394,7 @@ fn read_all() -> StoreRequest {
 }
 
 /// The number that each answer carries: of the message, or of the head.
-fn numbers(results: &[StoreResult]) -> Vec<Result<u64, StoreFailure>> {
+pub(super) fn numbers(results: &[StoreResult]) -> Vec<Result<u64, StoreFailure>> {
     results
         .iter()
         .map(|result| match result {

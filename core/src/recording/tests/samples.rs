@@ -17,7 +17,9 @@ use crate::store::{
     StoreFailure, StoreReply, StoreRequest,
 };
 use crate::time::{Micros, UnixMillis};
-use crate::ws::{BacklogChoice, ClientFrame, Command, Frame, HandshakeCredentials, HandshakeRequest, message_frame};
+use crate::ws::{
+    BacklogChoice, ClientFrame, Command, Frame, FrameBucket, HandshakeCredentials, HandshakeRequest, message_frame,
+};
 
 pub(super) const API_KEY: &str = "password1";
 pub(super) const TOKEN: &str = "wst_weak";
@@ -292,10 +294,18 @@ pub(super) fn successes() -> Vec<Success> {
 
 fn frames() -> Vec<ClientFrame> {
     vec![
-        ClientFrame { request_id: some(TEXT), command: Ok(Command::SendMessage(Box::new(send_message()))) },
-        ClientFrame { request_id: None, command: Ok(Command::Acknowledge { room_id: room_id(), seq: Seq(0) }) },
-        ClientFrame { request_id: None, command: Ok(Command::Ping) },
-        ClientFrame { request_id: None, command: Err(failure()) },
+        ClientFrame {
+            request_id: some(TEXT),
+            paid_by: FrameBucket::Tenant,
+            command: Ok(Command::SendMessage(Box::new(send_message()))),
+        },
+        ClientFrame {
+            request_id: None,
+            paid_by: FrameBucket::Connection,
+            command: Ok(Command::Acknowledge { room_id: room_id(), seq: Seq(0) }),
+        },
+        ClientFrame { request_id: None, paid_by: FrameBucket::Connection, command: Ok(Command::Ping) },
+        ClientFrame { request_id: None, paid_by: FrameBucket::Tenant, command: Err(failure()) },
     ]
 }
 
