@@ -1,6 +1,5 @@
 //! Many seeds, and what they came to.
 
-use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::action::Scenario;
@@ -207,26 +206,26 @@ fn broken(seed: u64, scenario: &Scenario, violation: &Violation, sabotage: Optio
 }
 
 fn tell(sum: &Sum) -> String {
-    let mut told = String::new();
     let rate = sum.inputs as f64 / sum.spent.as_secs_f64().max(0.001);
-    let share = 100 * sum.with_crash / sum.seeds.max(1);
-    let _ = writeln!(
-        told,
-        "{} seeds, {} inputs to the core ({rate:.0} a second on one core), {:.1} simulated hours",
-        sum.seeds,
-        sum.inputs,
-        sum.simulated_us as f64 / 3_600_000_000.0
-    );
-    let _ = writeln!(
-        told,
-        "{share} % of the seeds with a crash besides the last ({} crashes); {} seeds ran twice and compared equal; {} had SQLite beside the model",
-        sum.crashes, sum.twice, sum.with_sqlite
-    );
-    let _ = writeln!(told, "\nprobes");
-    for probe in Probe::ALL {
-        let _ = writeln!(told, "  {:>8}  {}", sum.probes.count(*probe), probe.name());
-    }
-    told
+    let mut lines = vec![
+        format!(
+            "{} seeds, {} inputs to the core ({rate:.0} a second on one core), {:.1} simulated hours",
+            sum.seeds,
+            sum.inputs,
+            sum.simulated_us as f64 / 3_600_000_000.0
+        ),
+        format!(
+            "{} % of the seeds with a crash besides the last ({} crashes); {} seeds ran twice and compared equal; {} had \
+             SQLite beside the model",
+            100 * sum.with_crash / sum.seeds.max(1),
+            sum.crashes,
+            sum.twice,
+            sum.with_sqlite
+        ),
+        "\nprobes".to_owned(),
+    ];
+    lines.extend(Probe::ALL.iter().map(|probe| format!("  {:>8}  {}", sum.probes.count(*probe), probe.name())));
+    lines.join("\n")
 }
 
 /// What became of a saboteur.
@@ -287,17 +286,10 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
 /// The table of saboteurs, in words.
 #[must_use]
 pub fn tell_saboteurs(caught: &[Caught]) -> String {
-    let mut told =
-        String::from("saboteurs (each caught by the invariant it is named for; the same seeds pass without it)\n");
-    for Caught { sabotage, seeds } in caught {
+    let title = "saboteurs (each caught by the invariant it is named for; the same seeds pass without it)".to_owned();
+    let lines = caught.iter().map(|Caught { sabotage, seeds }| {
         let invariant = sabotage.caught_by();
-        let _ = writeln!(
-            told,
-            "  {seeds:>4} seeds  {:<50} {:>2} {}",
-            sabotage.name(),
-            invariant.number(),
-            invariant.name()
-        );
-    }
-    told
+        format!("  {seeds:>4} seeds  {:<50} {:>2} {}", sabotage.name(), invariant.number(), invariant.name())
+    });
+    std::iter::once(title).chain(lines).collect::<Vec<_>>().join("\n")
 }

@@ -84,7 +84,7 @@ pub(crate) struct Saboteur {
     opportunities: u64,
     synced: BTreeSet<ConnId>,
     deaf: Option<ConnId>,
-    held_back: Option<(Vec<ConnId>, Frame)>,
+    held_back: Option<Effect>,
     used_tokens: BTreeSet<Digest>,
     started: Option<u64>,
     run: i64,
@@ -159,11 +159,9 @@ impl Saboteur {
     pub(crate) fn on_report(&mut self, result: &mut StoreResult, incarnation: u64) {
         match (self.kind, result) {
             (Sabotage::AckGoesBack, Ok(StoreReply::Acknowledged(Ok(Acknowledged { last_ack, .. }))))
-                if last_ack.0 > 1 =>
+                if last_ack.0 > 1 && self.strikes(4) =>
             {
-                if self.strikes(4) {
-                    *last_ack = Seq(last_ack.0 - 1);
-                }
+                *last_ack = Seq(last_ack.0 - 1);
             }
             (Sabotage::UnreadOff, Ok(StoreReply::Rooms { rooms, .. })) => {
                 for position in rooms.iter_mut().filter_map(|room| room.position.as_mut()) {
@@ -244,17 +242,13 @@ impl Saboteur {
             Sabotage::SwappedMessages => {
                 let mut swapped = Vec::new();
                 for effect in effects.drain(..) {
-                    match effect {
-                        Effect::Send { conns, frame } if is_message(&frame) && self.held_back.is_none() => {
-                            self.held_back = Some((conns, frame));
-                        }
-                        Effect::Send { conns, frame } if is_message(&frame) => {
-                            swapped.push(Effect::Send { conns, frame });
-                            if let Some((conns, frame)) = self.held_back.take() {
-                                swapped.push(Effect::Send { conns, frame });
-                            }
-                        }
-                        other => swapped.push(other),
+                    if !is_message_effect(&effect) {
+                        swapped.push(effect);
+                    } else if self.held_back.is_none() {
+                        self.held_back = Some(effect);
+                    } else {
+                        swapped.push(effect);
+                        swapped.extend(self.held_back.take());
                     }
                 }
                 *effects = swapped;

@@ -305,11 +305,11 @@ impl Simulation {
 
     /// What a saboteur puts in the place of a token that was used: the tenant's own key.
     pub(super) fn credentials_of(&self, conn: ConnId) -> Option<HandshakeCredentials> {
-        let asked = self.requests.values().find_map(|outstanding| match &outstanding.asked {
-            Asked::Handshake { conn: own, user, .. } if *own == conn => Some((outstanding.who?, user.clone())),
-            _ => None,
+        let asked = self.requests.values().find(|outstanding| {
+            matches!(&outstanding.asked, Asked::Handshake { conn: own, .. } if *own == conn)
         });
-        let (who, user) = asked?;
+        let who = asked?.who?;
+        let user = user_id(who);
         let api_key = Digest::of(self.api_key(who)?.as_bytes());
         Some(HandshakeCredentials::ApiKey { api_key, user: chatapi_core::api::UserHeader::User(user) })
     }

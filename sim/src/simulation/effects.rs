@@ -18,10 +18,10 @@ impl Simulation {
     /// Lets the core handle an input, and carries out what it wants.
     pub(super) fn input(&mut self, mut input: Input) -> Checked {
         let mut now = self.now();
-        let credentials = match &input {
-            Input::Handshake { conn, .. } if self.saboteur.is_some() => self.credentials_of(*conn),
-            _ => None,
-        };
+        let mut credentials = None;
+        if let (Input::Handshake { conn, .. }, true) = (&input, self.saboteur.is_some()) {
+            credentials = self.credentials_of(*conn);
+        }
         let Some(process) = self.process.as_mut().filter(|process| process.phase != Phase::Stopped) else {
             return Ok(());
         };
@@ -39,10 +39,10 @@ impl Simulation {
             }
         }
         self.handling = Handling::of(&input);
-        let named = match &input {
-            Input::Stored { result: Ok(StoreReply::Frames(page)), .. } => page.len(),
-            _ => 0,
-        };
+        let mut named = 0;
+        if let Input::Stored { result: Ok(StoreReply::Frames(page)), .. } = &input {
+            named = page.len();
+        }
         if times > 0 {
             process.core.handle(now, input);
             while let Some(effect) = process.core.poll_effect() {

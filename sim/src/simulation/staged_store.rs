@@ -100,11 +100,12 @@ impl StagedStore {
             CommitFault::RolledBack(refusal) => {
                 // What only reads is answered all along.
                 let durable = self.durable.clone();
-                self.roll_back(|request| match request {
-                    StoreRequest::LoadBacklog { .. } | StoreRequest::ReadHead { .. } => {
+                self.roll_back(|request| {
+                    if matches!(request, StoreRequest::LoadBacklog { .. } | StoreRequest::ReadHead { .. }) {
                         durable.clone().execute(request)
+                    } else {
+                        Err(failure(refusal))
                     }
-                    _ => Err(failure(refusal)),
                 });
                 Vec::new()
             }
