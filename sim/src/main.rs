@@ -1,10 +1,10 @@
 //! The command line of the simulation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chatapi_sim::report::{Batch, run_batch, run_saboteurs, tell_saboteurs};
+use chatapi_sim::report::{Batch, BatchFailure, run_batch, run_saboteurs, tell_saboteurs};
 use chatapi_sim::runner::{Options, run_seed};
 use clap::{Parser, Subcommand};
 
@@ -32,6 +32,9 @@ enum Command {
         /// Let probes that were not reached pass, and leave the saboteurs out: for short runs.
         #[arg(long)]
         quick: bool,
+        /// Write the shrunk list of actions of a seed that fails to this file, to be kept among the tests.
+        #[arg(long)]
+        keep: Option<PathBuf>,
     },
     /// Let every saboteur loose, and see that the invariant it is named for catches it.
     Saboteurs {
@@ -61,7 +64,9 @@ fn main() -> ExitCode {
     // A panic of the core's is told with the seed it came from.
     std::panic::set_hook(Box::new(|_| {}));
     let result = match Cli::parse().command {
-        Command::Run { seeds, first, budget_secs, quick } => run(seeds, first, budget_secs, quick),
+        Command::Run { seeds, first, budget_secs, quick, keep } => {
+            run(seeds, first, budget_secs, quick, keep.as_deref())
+        }
         Command::Saboteurs { seeds, first } => sabotage(first, seeds),
         Command::Replay { file } => chatapi_sim::replay::replay(&file).map_err(|failure| failure.to_string()),
         Command::Seed { seed, trace } => run_alone(seed, trace),
@@ -78,7 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool) -> Result<String, String> {
+fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool, keep: Option<&Path>) -> Result<String, String> {
     let batch = Batch {
         first,
         seeds,
@@ -87,7 +92,15 @@ fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool) -> Result<String, 
         budget: Duration::from_secs(budget_secs),
         demands_probes: !quick,
     };
-    let mut told = run_batch(batch).map_err(|failure| failure.to_string())?;
+    let mut told = run_batch(batch).map_err(|failure| {
+        if let (Some(path), BatchFailure::Broken(broken)) = (keep, &failure) {
+            let text = serde_json::to_string(&broken.scenario).unwrap_or_default();
+            if let Err(error) = std::fs::write(path, text) {
+                return format!("{failure}\n{} cannot be written: {error}", path.display());
+            }
+        }
+        failure.to_string()
+    })?;
     if !quick {
         told += "\n";
         told += &sabotage(first, seeds)?;

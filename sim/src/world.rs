@@ -208,6 +208,13 @@ impl World {
         self.move_clock(end);
     }
 
+    /// Lets time pass, waking the core only at its end: as for a process that was not run meanwhile.
+    pub fn oversleep(&mut self, span: Micros) {
+        self.move_clock(self.now.mono + span);
+        self.input(Input::Tick);
+        self.run();
+    }
+
     /// Steps the wall clock, back or forth.
     pub fn step_wall_clock(&mut self, by_ms: i64) {
         self.now.wall.0 += by_ms;
@@ -378,6 +385,16 @@ impl World {
     pub fn read_on(&mut self, conn: ConnId) {
         self.set_reading(conn, true);
         self.run();
+    }
+
+    /// A peer that does not read takes so many frames all the same.
+    pub fn take(&mut self, conn: ConnId, frames: usize) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        let taken: Vec<u64> = peer.untaken.drain(..frames.min(peer.untaken.len())).collect();
+        let frames = u32::try_from(taken.len()).unwrap_or(u32::MAX);
+        self.input(Input::Flushed { conn, frames, size_bytes: taken.iter().sum(), peer_reads: true });
     }
 
     /// Bytes and frames that the peer has not taken.

@@ -85,6 +85,9 @@ impl Simulation {
                 self.take_tenant(number, created.api_key.reveal().to_owned());
                 Ok(())
             }
+            (Asked::CreateRoom { by_tenant: false, .. }, Success::Room(room)) => {
+                self.check_membership(who, &room.room_id)
+            }
             (Asked::CreateRoom { .. }, Success::RoomCreated(room) | Success::Room(room)) => {
                 let known = self.model.room(&room.room_id);
                 ensure!(known.is_some(), DurableFirst, "{:?} was answered and is not durable", room.room_id);
@@ -208,7 +211,7 @@ impl Simulation {
                 ensure!(!is_member, MembersOnly, "{who:?} is told to be no member of {room:?}");
                 Ok(())
             }
-            (ErrorCode::Authorization, Asked::CreateRoom { dm_of: Some((one, other)) }) => {
+            (ErrorCode::Authorization, Asked::CreateRoom { dm_of: Some((one, other)), .. }) => {
                 let user = who.map(user_id);
                 ensure!(
                     user.as_ref() != Some(one) && user.as_ref() != Some(other),

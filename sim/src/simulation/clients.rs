@@ -16,7 +16,7 @@ use crate::probe::Probe;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     CreateTenant(u8),
-    CreateRoom { dm_of: Option<(UserId, UserId)> },
+    CreateRoom { dm_of: Option<(UserId, UserId)>, by_tenant: bool },
     ListRooms,
     ReadRoom(RoomId),
     ListMembers(RoomId),
@@ -184,11 +184,11 @@ impl Simulation {
             && self
                 .requests
                 .values()
-                .any(|other| matches!(&other.asked, Asked::CreateRoom { dm_of: other } if *other == dm_of))
+                .any(|other| matches!(&other.asked, Asked::CreateRoom { dm_of: other, .. } if *other == dm_of))
         {
             self.probes.hit(Probe::DmRace);
         }
-        let asked = Asked::CreateRoom { dm_of };
+        let asked = Asked::CreateRoom { dm_of, by_tenant };
         if by_tenant {
             let Some(api_key) = self.api_key(who) else {
                 return Ok(());
@@ -305,9 +305,10 @@ impl Simulation {
 
     /// What a saboteur puts in the place of a token that was used: the tenant's own key.
     pub(super) fn credentials_of(&self, conn: ConnId) -> Option<HandshakeCredentials> {
-        let asked = self.requests.values().find(|outstanding| {
-            matches!(&outstanding.asked, Asked::Handshake { conn: own, .. } if *own == conn)
-        });
+        let asked = self
+            .requests
+            .values()
+            .find(|outstanding| matches!(&outstanding.asked, Asked::Handshake { conn: own, .. } if *own == conn));
         let who = asked?.who?;
         let user = user_id(who);
         let api_key = Digest::of(self.api_key(who)?.as_bytes());
