@@ -32,6 +32,9 @@ enum Command {
         /// Let probes that were not reached pass, and leave the saboteurs out: for short runs.
         #[arg(long)]
         quick: bool,
+        /// Show the actions of a seed that fails as they are: shrinking takes thousands of runs.
+        #[arg(long)]
+        no_shrink: bool,
         /// Write the shrunk list of actions of a seed that fails to this file, to be kept among the tests.
         #[arg(long)]
         keep: Option<PathBuf>,
@@ -64,10 +67,18 @@ fn main() -> ExitCode {
     // A panic of the core's is told with the seed it came from.
     std::panic::set_hook(Box::new(|_| {}));
     let result = match Cli::parse().command {
-        Command::Run { seeds, first, budget_secs, quick, keep } => {
-            run(seeds, first, budget_secs, quick, keep.as_deref())
+        Command::Run { seeds, first, budget_secs, quick, no_shrink, keep } => {
+            let batch = Batch {
+                first,
+                seeds,
+                twice_every: 20,
+                sqlite_every: 20,
+                budget: Duration::from_secs(budget_secs),
+                demands_probes: !quick,
+                shrinks: !no_shrink,
+            };
+            run(batch, keep.as_deref())
         }
-        Command::Saboteurs { seeds, first } => sabotage(first, seeds),
         Command::Replay { file } => chatapi_sim::replay::replay(&file).map_err(|failure| failure.to_string()),
         Command::Seed { seed, trace } => run_alone(seed, trace),
     };
@@ -83,15 +94,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool, keep: Option<&Path>) -> Result<String, String> {
-    let batch = Batch {
-        first,
-        seeds,
-        twice_every: 20,
-        sqlite_every: 20,
-        budget: Duration::from_secs(budget_secs),
-        demands_probes: !quick,
-    };
+fn run(batch: Batch, keep: Option<&Path>) -> Result<String, String> {
     let mut told = run_batch(batch).map_err(|failure| {
         if let (Some(path), BatchFailure::Broken(broken)) = (keep, &failure) {
             let text = serde_json::to_string(&broken.scenario).unwrap_or_default();
@@ -101,9 +104,9 @@ fn run(seeds: u64, first: u64, budget_secs: u64, quick: bool, keep: Option<&Path
         }
         failure.to_string()
     })?;
-    if !quick {
-        told += "\n";
-        told += &sabotage(first, seeds)?;
+    if batch.demands_probes {
+        told += "\n\n";
+        told += &sabotage(batch.first, batch.seeds)?;
     }
     Ok(told)
 }

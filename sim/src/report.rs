@@ -26,6 +26,8 @@ pub struct Batch {
     pub budget: Duration,
     /// Whether probes that were never reached are a failure.
     pub demands_probes: bool,
+    /// Whether the actions of a seed that fails are shrunk.
+    pub shrinks: bool,
 }
 
 /// Why a batch failed.
@@ -130,7 +132,7 @@ fn run_one(seed: u64, batch: Batch, sum: &mut Sum) -> Result<(), BatchFailure> {
     sum.with_crash += u64::from(outcome.crashes > 1);
     sum.probes.add(&outcome.probes);
     if let Some(violation) = &outcome.violation {
-        return Err(broken(seed, &scenario, violation, None));
+        return Err(broken(seed, &scenario, violation, batch.shrinks));
     }
     if seed.is_multiple_of(batch.twice_every.max(1)) {
         sum.twice += 1;
@@ -193,9 +195,9 @@ fn compare(seed: u64, sum: &mut Sum) -> Result<(), BatchFailure> {
     }
 }
 
-fn broken(seed: u64, scenario: &Scenario, violation: &Violation, sabotage: Option<Sabotage>) -> BatchFailure {
-    let (shrunk, violation) = shrink(scenario, violation, sabotage);
-    let story = run_scenario(&shrunk, Options { sabotage, story: true, ..Options::default() }).story;
+fn broken(seed: u64, scenario: &Scenario, violation: &Violation, shrinks: bool) -> BatchFailure {
+    let (shrunk, violation) = if shrinks { shrink(scenario, violation) } else { (scenario.clone(), violation.clone()) };
+    let story = run_scenario(&shrunk, Options { story: true, ..Options::default() }).story;
     BatchFailure::Broken(Box::new(Broken {
         seed,
         violation,
@@ -274,7 +276,7 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
         for seed in first..=seed {
             let (scenario, outcome) = run_seed(seed, Options::default());
             if let Some(violation) = outcome.violation {
-                return Err(broken(seed, &scenario, &violation, None));
+                return Err(broken(seed, &scenario, &violation, true));
             }
         }
         return Ok(Caught { sabotage, seeds: seed - first + 1 });

@@ -20,6 +20,7 @@ fn some_seeds_keep_every_promise() {
         sqlite_every: 7,
         budget: Duration::from_secs(600),
         demands_probes: false,
+        shrinks: true,
     };
     if let Err(failure) = run_batch(batch) {
         panic!("{failure}");
