@@ -79,6 +79,7 @@ fn main() -> ExitCode {
             };
             run(batch, keep.as_deref())
         }
+        Command::Saboteurs { seeds, first } => sabotage(first, seeds),
         Command::Replay { file } => chatapi_sim::replay::replay(&file).map_err(|failure| failure.to_string()),
         Command::Seed { seed, trace } => run_alone(seed, trace),
     };
