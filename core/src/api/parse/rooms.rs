@@ -101,7 +101,7 @@ mod tests {
             let ids: Vec<_> = (0..count).map(|n| format!(r#""u{n}""#)).collect();
             format!(r#"{{"type":"group","members":["u0",{}]}}"#, ids.join(","))
         };
-        assert_eq!(read(&body(10_000)).unwrap().members.len(), 10_001);
+        assert_eq!(read(&body(10_000)).unwrap().members.len(), 10_000);
         assert_eq!(read(&body(10_001)).unwrap_err().field.as_deref(), Some("members"));
     }
 
