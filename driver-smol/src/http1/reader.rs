@@ -127,9 +127,9 @@ impl RequestReader {
         }
     }
 
-    /// How much memory its buffers hold.
-    #[cfg(test)]
-    pub(super) fn buffer_bytes(&self) -> usize {
+    /// How much memory its buffers hold: for tests and fuzzing, which bound it.
+    #[must_use]
+    pub fn buffer_bytes(&self) -> usize {
         match &self.state {
             State::Open(pending) => pending.bytes.capacity(),
             State::Closed(rest) => rest.capacity(),
