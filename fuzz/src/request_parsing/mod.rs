@@ -6,6 +6,7 @@
 
 mod answers;
 mod limits;
+mod query;
 
 use arbitrary::Unstructured;
 use chatapi_core::api::{
@@ -31,6 +32,7 @@ pub fn run(input: &[u8]) {
             assert_eq!(parts.method, "GET");
             assert!(upgrade.key.len() == 24 && upgrade.key.is_ascii(), "{}", upgrade.key);
             limits::check_handshake(&upgrade.request);
+            query::check_handshake(parts.query(), &upgrade.request);
         }
     }
     answers::encode_one(&meta, &mut Unstructured::new(input));
@@ -116,6 +118,10 @@ impl Parts {
 
     fn action(&self) -> Action {
         self.parse().1
+    }
+
+    fn query(&self) -> &str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
     }
 
     fn values(&self, name: &str) -> Vec<&[u8]> {
@@ -225,9 +231,13 @@ fn check_call(parts: &Parts, request: &ApiRequest) {
     match call {
         Ok(call) => {
             limits::check_call(call);
+            query::check_call(parts.query(), call);
             check_body(parts, call);
         }
-        Err(error) => limits::check_error(error),
+        Err(error) => {
+            limits::check_error(error);
+            query::check_blame(parts.query(), error);
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The driver's strict request reader, [`RequestReader`].
 //!
 //! An input is one line that says how the stream is cut, and the stream. Each byte of that line is the size of a packet
-//! (`3`: three bytes; see [`packet_size`]), over and over. In the stream `{{x*200}}` stands for 200 times `x`, so that
-//! a short input reaches the limits.
+//! (`3` is three bytes, what is no digit many more), over and over. In the stream `{{x*200}}` stands for 200 times `x`,
+//! so that a short input reaches the limits.
 
 mod reference;
 
