@@ -47,14 +47,19 @@ pub(super) fn encode_one(meta: &ResponseMeta, bytes: &mut Unstructured<'_>) {
             Ok(_) => assert!(parse_json(&response.body).is_object()),
             Err(error) => check_failure(&response, error),
         }
-        check_bytes(response, bytes);
+        check_bytes(&response, persistence(bytes));
     }
     if let Ok(rejection) = rejection(bytes) {
         let response = reject(rejection, &mut Host(0));
         check_envelope(&response);
         assert!(response.close, "nothing can follow what was not HTTP");
-        check_bytes(response, bytes);
+        check_bytes(&response, persistence(bytes));
     }
+}
+
+fn persistence(bytes: &mut Unstructured<'_>) -> Persistence {
+    const ALL: [Persistence; 3] = [Persistence::Close, Persistence::KeepAlive, Persistence::KeepAliveNamed];
+    *bytes.choose(&ALL).unwrap_or(&Persistence::Close)
 }
 
 pub(super) fn header<'r>(response: &'r HttpResponse, name: &str) -> Option<&'r str> {
@@ -94,14 +99,11 @@ fn check_failure(response: &HttpResponse, error: &ApiError) {
 }
 
 /// What goes over the wire is one response that another parser reads as it was meant.
-fn check_bytes(response: HttpResponse, bytes: &mut Unstructured<'_>) {
-    let after = *bytes
-        .choose(&[Persistence::Close, Persistence::KeepAlive, Persistence::KeepAliveNamed])
-        .unwrap_or(&Persistence::Close);
-    let HttpResponse { status, headers, body, is_head, close } = response.clone();
+pub(super) fn check_bytes(response: &HttpResponse, after: Persistence) {
+    let HttpResponse { status, headers, body, is_head, close } = response;
     let mut out = b"earlier".to_vec();
-    let then = encode_response(response, after, &mut out).expect("nothing is waited for");
-    assert_eq!(then, if close { Persistence::Close } else { after });
+    let then = encode_response(response.clone(), after, &mut out).expect("nothing is waited for");
+    assert_eq!(then, if *close { Persistence::Close } else { after });
     let wire = out.strip_prefix(b"earlier").expect("it is appended");
     let mut fields = [httparse::EMPTY_HEADER; 32];
     let mut parsed = httparse::Response::new(&mut fields);
@@ -109,18 +111,26 @@ fn check_bytes(response: HttpResponse, bytes: &mut Unstructured<'_>) {
         Ok(httparse::Status::Complete(length)) => length,
         other => panic!("{other:?}: {}", String::from_utf8_lossy(wire)),
     };
-    assert_eq!((parsed.version, parsed.code), (Some(1), Some(status)));
-    let sent = if is_head { &[][..] } else { &body[..] };
-    assert_eq!(&wire[head..], sent, "the body is whole, and nothing follows");
-    let value = |name: &str| {
-        let found = parsed.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name));
-        found.map(|field| String::from_utf8_lossy(field.value).into_owned())
+    assert_eq!((parsed.version, parsed.code), (Some(1), Some(*status)));
+    let sent = if *is_head { &[][..] } else { &body[..] };
+    assert!(&wire[head..] == sent, "the body is whole, and nothing follows");
+    let values = |name: &str| -> Vec<String> {
+        let lines = parsed.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name));
+        let values = lines.flat_map(|field| field.value.split(|&byte| byte == b','));
+        values.map(|value| String::from_utf8_lossy(value.trim_ascii()).into_owned()).collect()
     };
-    assert_eq!(value("content-length"), Some(body.len().to_string()));
-    assert_eq!(value("connection").as_deref() == Some("close"), then == Persistence::Close);
-    let own = ["content-length", "date", "connection"];
-    let others = parsed.headers.iter().filter(|field| !own.contains(&field.name)).count();
-    assert_eq!(others, headers.len(), "no header was split in two");
+    let length = (*status != 204).then(|| body.len().to_string());
+    assert_eq!(values("content-length"), Vec::from_iter(length));
+    let mut connection: Vec<_> = header(response, "Connection").map(str::to_owned).into_iter().collect();
+    connection.extend(match then {
+        Persistence::Close => Some("close".to_owned()),
+        Persistence::KeepAliveNamed => Some("keep-alive".to_owned()),
+        Persistence::KeepAlive => None,
+    });
+    assert_eq!(values("connection"), connection);
+    let is_own = |name: &str| ["content-length", "date", "connection"].contains(&name.to_ascii_lowercase().as_str());
+    let sent = parsed.headers.iter().filter(|field| !is_own(field.name)).count();
+    assert_eq!(sent, headers.iter().filter(|(name, _)| !is_own(name)).count(), "no header was split in two");
 }
 
 fn answer(bytes: &mut Unstructured<'_>) -> Result<Answer> {

@@ -9,6 +9,7 @@ mod limits;
 mod query;
 
 use arbitrary::Unstructured;
+use chatapi::http1::Persistence;
 use chatapi_core::api::{
     Action, ApiRequest, Body, Call, HttpResponse, ParseHost, RequestParts, ResponseMeta, UserHeader, parse_request,
 };
@@ -194,6 +195,9 @@ fn check_head(parts: &Parts, action: &Action) {
 
 /// What is answered at once: 404, 405, `OPTIONS`, no handshake.
 fn check_answer(parts: &Parts, meta: &ResponseMeta, response: &HttpResponse) {
+    for after in [Persistence::Close, Persistence::KeepAlive, Persistence::KeepAliveNamed] {
+        answers::check_bytes(response, after);
+    }
     let header = |name| answers::header(response, name);
     assert_eq!(header("X-Request-Id"), Some(meta.request_id.as_str()));
     assert_eq!((response.is_head, response.close), (meta.is_head, false));
