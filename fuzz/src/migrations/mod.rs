@@ -6,6 +6,7 @@
 //! ```text
 //! db 96:00000001            at byte 96 these bytes
 //! db 'last_seq'=last_sex    where this text first stands, that text
+//! db "user-1":ff            wherever this text stands, in tables and indexes alike, these bytes
 //! db cut 5000               only the first 5000 bytes
 //! db grow 512               so many zeros more
 //! ```
@@ -121,29 +122,32 @@ fn damage(files: &mut Files, line: &[u8]) {
         file.truncate(length);
     } else if let Some(more) = what.strip_prefix(b"grow ").and_then(number) {
         file.resize((file.len() + more.min(FILE_MAX_BYTES)).min(FILE_MAX_BYTES.max(file.len())), 0);
-    } else if let Some((place, bytes)) = overwriting(file, what) {
-        let end = (place + bytes.len()).min(FILE_MAX_BYTES);
-        if end > file.len() {
-            file.resize(end, 0);
-        }
-        for (byte, new) in file.iter_mut().skip(place).zip(bytes) {
-            *byte = new;
+    } else if let Some((places, bytes)) = overwriting(file, what) {
+        for place in places {
+            let end = (place + bytes.len()).min(FILE_MAX_BYTES);
+            if end > file.len() {
+                file.resize(end, 0);
+            }
+            for (byte, new) in file.iter_mut().skip(place).zip(&bytes) {
+                *byte = *new;
+            }
         }
     }
 }
 
 /// Where something is written, and what. A place past the end wraps around, so that mutations keep on hitting.
-fn overwriting(file: &[u8], what: &[u8]) -> Option<(usize, Vec<u8>)> {
-    let (place, rest) = match what.strip_prefix(b"'") {
-        Some(quoted) => {
-            let end = quoted.iter().position(|&byte| byte == b'\'').filter(|end| *end > 0)?;
-            let place = file.windows(end).position(|window| window == &quoted[..end])?;
-            (place, &quoted[end + 1..])
+fn overwriting(file: &[u8], what: &[u8]) -> Option<(Vec<usize>, Vec<u8>)> {
+    let (places, rest) = match what.split_first()? {
+        (quote @ (b'\'' | b'"'), quoted) => {
+            let end = quoted.iter().position(|byte| byte == quote).filter(|end| *end > 0)?;
+            let (text, rest) = quoted.split_at(end);
+            let windows = file.windows(end).enumerate();
+            let found = windows.filter(|(_, window)| *window == text).map(|(place, _)| place);
+            (found.take(if *quote == b'"' { usize::MAX } else { 1 }).collect(), &rest[1..])
         }
-        None => {
+        _ => {
             let digits = what.iter().take_while(|byte| byte.is_ascii_digit()).count();
-            let place = number(&what[..digits])? % (file.len() + 1);
-            (place, &what[digits..])
+            (vec![number(&what[..digits])? % (file.len() + 1)], &what[digits..])
         }
     };
     let bytes = match rest.split_first()? {
@@ -151,7 +155,7 @@ fn overwriting(file: &[u8], what: &[u8]) -> Option<(usize, Vec<u8>)> {
         (b':', digits) => digits.chunks_exact(2).map(hexadecimal).collect::<Option<_>>()?,
         _ => return None,
     };
-    Some((place, bytes))
+    Some((places, bytes))
 }
 
 fn number(digits: &[u8]) -> Option<usize> {
@@ -174,6 +178,10 @@ mod tests {
             ("db '45'=xyz", "01abxyz789"),
             ("db 9=end", "01abxyz78end"),
             ("db 13:2a", "*1abxyz78end"),
+            ("db \"b\":2a", "*1a*xyz78end"),
+            ("db 1=b", "*ba*xyz78end"),
+            ("db \"*\"=1", "1ba1xyz78end"),
+            ("db 0=*1a", "*1a1xyz78end"),
             ("db cut 3", "*1a"),
             ("db grow 1", "*1a\0"),
             ("db 0:zz", "*1a\0"),
