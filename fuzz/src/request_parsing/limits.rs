@@ -72,8 +72,6 @@ pub(super) fn check_error(error: &ApiError) {
         assert!((1..=64 + "config.".len()).contains(&field.len()), "{field}");
     }
     assert_eq!(*retry_after_ms, None);
-    // The webhook secret and the keys of the seeds.
-    assert!(!message.contains("whsec_MDEy") && !message.contains("sk_secret"), "{message}");
 }
 
 fn check_tenant(tenant: &CreateTenant) {
