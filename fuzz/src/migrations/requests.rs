@@ -10,12 +10,14 @@ use chatapi_core::store::{
 };
 use chatapi_core::{Digest, MessageId, OpId, RoomId, Secret, Seq, TenantId, TenantKey, UnixMillis, UserId};
 use chatapi_storage_sqlite::{Readers, Store, Writer};
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
-/// `MAX` of each kind of thing; ids have a digit at their end.
+/// How many there are of each kind: few, so that damage hits what is read.
 const TENANTS: u8 = 2;
 const ROOMS: u8 = 3;
-const MESSAGES: u8 = 40;
+const MESSAGES: u8 = 16;
+/// Its content is longer than a page, so that it spills over.
+const LONG_MESSAGE: u8 = 7;
 
 /// Asks, and checks that what is answered can be encoded.
 pub(super) fn ask_everything(store: &Store) {
@@ -139,8 +141,7 @@ fn new_message(number: u8, in_room: u8) -> StoreRequest {
         room_id: room(in_room),
         sender_id: user(1 + number % 2),
         message_id: MessageId::new(&format!("msg_d21fznz3mty1{number:04}")),
-        // Some are longer than a page, so that they spill over.
-        content: "Hello. ".repeat(if number % 20 == 7 { 700 } else { 1 + usize::from(number) }),
+        content: "Hello. ".repeat(if number == LONG_MESSAGE { 700 } else { 1 + usize::from(number % 4) }),
         meta: number.is_multiple_of(3).then(|| "{}".to_owned()),
         created_at: UnixMillis(1_765_627_800_000 + i64::from(number)),
         idempotency: number.is_multiple_of(2).then(|| Idempotency {
@@ -187,7 +188,7 @@ fn check_reply(result: StoreResult) {
         StoreReply::Messages(Ok(page)) => Success::Messages(page),
         StoreReply::Frames(frames) => {
             for (_, frame) in frames {
-                assert!(serde_json::from_slice::<Value>(frame.as_bytes()).is_ok(), "{frame:?}");
+                assert!(serde_json::from_slice::<IgnoredAny>(frame.as_bytes()).is_ok(), "{frame:?}");
             }
             return;
         }
@@ -205,6 +206,5 @@ fn check_reply(result: StoreResult) {
     };
     let meta = ResponseMeta { request_id: "r".to_owned(), is_head: false };
     let response = encode(&meta, &Answer { rate_limit: None, result: Ok(success) });
-    let body: Value = serde_json::from_slice(&response.body).expect("an answer is JSON");
-    assert!(body.as_object().is_some_and(|body| !body.is_empty()), "{body}");
+    assert!(response.body.starts_with(b"{\"") && serde_json::from_slice::<IgnoredAny>(&response.body).is_ok());
 }
