@@ -14,7 +14,7 @@ pub(crate) const NEWEST: i64 = STEPS.len() as i64;
 /// Runs the steps past `version`, each in a transaction of its own; on an error tells which step failed.
 pub(crate) fn run(connection: &mut Connection, version: i64) -> Result<(), (i64, rusqlite::Error)> {
     for (number, step) in (1..).zip(STEPS).filter(|&(number, _)| number > version) {
-        run_step(connection, number, step).map_err(|error| (number, error))?;
+        run_step(connection, number, step).map_err(|error| (number, without_script(error)))?;
         tracing::info!(number, "database migrated");
     }
     Ok(())
@@ -26,4 +26,13 @@ fn run_step(connection: &mut Connection, number: i64, step: &str) -> rusqlite::R
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
     transaction.pragma_update(None, "user_version", number)?;
     transaction.commit()
+}
+
+/// The complaint alone: rusqlite's text of such an error holds the whole step.
+fn without_script(error: rusqlite::Error) -> rusqlite::Error {
+    if let rusqlite::Error::SqlInputError { error, msg, .. } = error {
+        rusqlite::Error::SqliteFailure(error, Some(msg))
+    } else {
+        error
+    }
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rustix::fs::Access;
 
@@ -190,7 +191,11 @@ fn prepare(options: &Options) -> Result<(), OpenError> {
     let as_sqlite = |source| sqlite_error(path, source);
     let mut connection =
         connect(options, OpenFlags::SQLITE_OPEN_READ_WRITE, options.writer_cache_kib).map_err(as_sqlite)?;
+    // Closing the last connection would move a log that is there into the file, and remove it: not where the file is not
+    // ours.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(as_sqlite)?;
     let version = identify(&connection, path)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(as_sqlite)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0)).map_err(as_sqlite)?;
     if mode != "wal" {

@@ -45,9 +45,10 @@ pub fn encode_response(response: HttpResponse, after: Persistence, out: &mut Vec
             encoded.remove_header(CONTENT_TYPE);
         }
     }
+    // Beside what stands there already: RFC 9110, section 7.8, asks for the `Connection: Upgrade` of a 426.
     match after {
-        Persistence::Close => drop(encoded.insert_header(CONNECTION, "close")),
-        Persistence::KeepAliveNamed => drop(encoded.insert_header(CONNECTION, "keep-alive")),
+        Persistence::Close => encoded.append_header(CONNECTION, "close"),
+        Persistence::KeepAliveNamed => encoded.append_header(CONNECTION, "keep-alive"),
         Persistence::KeepAlive => {}
     }
 
@@ -157,6 +158,16 @@ mod tests {
         assert_eq!(
             encoded(response(404, &[], "no type"), Persistence::KeepAlive),
             "HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\ndate: -\r\n\r\nno type"
+        );
+    }
+
+    #[test]
+    fn the_connection_header_of_a_426_stands_beside_the_one_that_ends_the_connection() {
+        let upgrade = response(426, &[("Connection", "Upgrade"), ("Upgrade", "websocket")], "");
+        assert_eq!(
+            encoded(upgrade, Persistence::Close),
+            "HTTP/1.1 426 Upgrade Required\r\nconnection: Upgrade\r\nconnection: close\r\ncontent-length: 0\r\n\
+             date: -\r\nupgrade: websocket\r\n\r\n"
         );
     }
 

@@ -87,12 +87,41 @@ fn a_database_of_another_program_is_refused() {
 }
 
 #[test]
+fn what_is_refused_keeps_its_log() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    let live = Connection::open(&path).unwrap();
+    live.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE notes (text TEXT)").unwrap();
+    // As a crash leaves it: the table stands in the log alone.
+    let crashed = directory.path().join("crashed.db");
+    let log = directory.path().join("crashed.db-wal");
+    fs::copy(&path, &crashed).unwrap();
+    fs::copy(directory.path().join("chat.db-wal"), &log).unwrap();
+    let before = (fs::read(&crashed).unwrap(), fs::read(&log).unwrap());
+    let refused = Store::open(Options::new(&crashed)).unwrap_err();
+    assert!(matches!(refused, OpenError::Foreign { application_id: 0, .. }), "{refused:?}");
+    assert!((fs::read(&crashed).unwrap(), fs::read(&log).unwrap_or_default()) == before, "neither was touched");
+}
+
+#[test]
 fn a_file_that_is_no_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notes.txt");
     fs::write(&path, "Dear diary, ".repeat(1_000)).unwrap();
     let refused = Store::open(Options::new(&path)).unwrap_err();
     assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused:?}");
+}
+
+#[test]
+fn a_migration_that_fails_tells_its_number_and_the_complaint_but_not_the_script() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("chat.db");
+    drop(Store::open(Options::new(&path)).unwrap());
+    sql(&path, "PRAGMA user_version = 0");
+    let refused = Store::open(Options::new(&path)).unwrap_err();
+    assert!(matches!(refused, OpenError::Migration { number: 1, .. }), "{refused:?}");
+    let text = refused.to_string();
+    assert!(text.ends_with("nothing of it was kept: table server_state already exists"), "{text}");
 }
 
 #[test]
