@@ -7,13 +7,13 @@
 //! | [`request_parsing`] | the parts of a request | the call is within its limits, the answer an envelope |
 //! | [`client_frames`] | the text of a WebSocket frame | another reading of it comes to the same command, in every form |
 //! | [`migrations`] | a damaged database | it opens or is refused with a reason, and the lock is let go |
-//!
-//! Whole scenarios of the core (inputs, replies of a store, time) are to become a fifth: `scenario`.
+//! | [`scenario`] | decisions: who does what to the whole core, what goes wrong | every invariant of the simulation |
 
 pub mod client_frames;
 pub mod migrations;
 pub mod request_parsing;
 pub mod rest_reader;
+pub mod scenario;
 
 mod json;
 
@@ -21,9 +21,10 @@ mod json;
 pub type Target = fn(&[u8]);
 
 /// Every target, under the name of its corpus.
-pub const TARGETS: [(&str, Target); 4] = [
+pub const TARGETS: [(&str, Target); 5] = [
     ("rest_reader", rest_reader::run),
     ("request_parsing", request_parsing::run),
     ("client_frames", client_frames::run),
     ("migrations", migrations::run),
+    ("scenario", scenario::run),
 ];

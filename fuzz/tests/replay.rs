@@ -45,6 +45,11 @@ fn what_was_damaged_opens_or_is_refused_with_a_reason() {
 }
 
 #[test]
+fn what_was_decided_breaks_no_invariant_of_the_simulation() {
+    replay("scenario");
+}
+
+#[test]
 fn every_target_has_a_corpus_and_a_test_here() {
     let mut directories = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus"))
         .unwrap()

@@ -108,7 +108,7 @@ pub fn run_batch(batch: Batch) -> Result<String, BatchFailure> {
         }
         run_one(seed, batch, &mut sum)?;
     }
-    let told = tell(&sum);
+    let told = tell(batch, &sum);
     let missed = sum.probes.missed();
     if batch.demands_probes && !missed.is_empty() {
         let names: Vec<&str> = missed.iter().map(|probe| probe.name()).collect();
@@ -207,11 +207,13 @@ fn broken(seed: u64, scenario: &Scenario, violation: &Violation, shrinks: bool) 
     }))
 }
 
-fn tell(sum: &Sum) -> String {
+fn tell(batch: Batch, sum: &Sum) -> String {
     let rate = sum.inputs as f64 / sum.spent.as_secs_f64().max(0.001);
     let mut lines = vec![
         format!(
-            "{} seeds, {} inputs to the core ({rate:.0} a second on one core), {:.1} simulated hours",
+            "seeds {} to {} ({}), {} inputs to the core ({rate:.0} a second on one core), {:.1} simulated hours",
+            batch.first,
+            batch.first + sum.seeds - 1,
             sum.seeds,
             sum.inputs,
             sum.simulated_us as f64 / 3_600_000_000.0

@@ -186,9 +186,9 @@ impl<C: Choices> Generator<C> {
             }
         }
         let prefill = match flavour {
-            0 => 10_000,
-            1..=5 => 1_000 + self.workload.below(400),
-            6..=12 => 50 + self.workload.below(200),
+            99 => 10_000,
+            93..=98 => 1_000 + self.workload.below(400),
+            86..=92 => 50 + self.workload.below(200),
             _ => return,
         };
         let who = Who { tenant: 0, user: 0 };
