@@ -83,6 +83,7 @@ pub(crate) struct Saboteur {
     pub(crate) kind: Sabotage,
     opportunities: u64,
     synced: BTreeSet<ConnId>,
+    heard: BTreeSet<(ConnId, RoomId)>,
     deaf: Option<ConnId>,
     held_back: Option<Effect>,
     used_tokens: BTreeSet<Digest>,
@@ -96,6 +97,7 @@ impl Saboteur {
             kind,
             opportunities: 0,
             synced: BTreeSet::new(),
+            heard: BTreeSet::new(),
             deaf: None,
             held_back: None,
             used_tokens: BTreeSet::new(),
@@ -107,6 +109,18 @@ impl Saboteur {
     fn strikes(&mut self, every: u64) -> bool {
         self.opportunities += 1;
         self.opportunities.is_multiple_of(every)
+    }
+
+    /// Whether a message is the first of its room for a connection that it goes to.
+    fn hears_first(&mut self, effect: &Effect) -> bool {
+        let Effect::Send { conns, frame } = effect else {
+            return false;
+        };
+        let Some(message) = read_message(frame) else {
+            return false;
+        };
+        let new = conns.iter().filter(|conn| self.heard.insert((**conn, message.room_id.clone())));
+        new.count() > 0
     }
 
     /// Before the core handles an input. Hands back how often it is to handle it.
@@ -245,7 +259,12 @@ impl Saboteur {
                     if !is_message_effect(&effect) {
                         swapped.push(effect);
                     } else if self.held_back.is_none() {
-                        self.held_back = Some(effect);
+                        // The first message of a room on a connection has nothing to be out of order with.
+                        if self.hears_first(&effect) {
+                            swapped.push(effect);
+                        } else {
+                            self.held_back = Some(effect);
+                        }
                     } else {
                         swapped.push(effect);
                         swapped.extend(self.held_back.take());

@@ -42,6 +42,7 @@ enum ActionKind {
     Frame,
     Garbage,
     Burst,
+    Storm,
     Flush,
     Execute,
     Commit,
@@ -81,6 +82,7 @@ const KINDS: &[(ActionKind, u64, bool)] = &[
     (ActionKind::Frame, 60, true),
     (ActionKind::Garbage, 2, true),
     (ActionKind::Burst, 2, true),
+    (ActionKind::Storm, 1, true),
     (ActionKind::Flush, 20, true),
     (ActionKind::Execute, 40, false),
     (ActionKind::Commit, 40, false),
@@ -100,8 +102,8 @@ const KINDS: &[(ActionKind, u64, bool)] = &[
     (ActionKind::Oversleep, 3, true),
     (ActionKind::LongWait, 3, true),
     (ActionKind::StepWallClock, 2, true),
-    (ActionKind::Crash, 3, true),
-    (ActionKind::Shutdown, 2, true),
+    (ActionKind::Crash, 1, true),
+    (ActionKind::Shutdown, 1, true),
     (ActionKind::Start, 20, false),
 ];
 
@@ -155,6 +157,9 @@ impl<C: Choices> Generator<C> {
         }
         self.left -= 1;
         if !world.is_running() && self.workload.percent(60) {
+            if self.workload.percent(50) {
+                self.planned.push_back(Action::Settle);
+            }
             return Some(Action::Start);
         }
         let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
@@ -265,6 +270,7 @@ impl<C: Choices> Generator<C> {
             }
             ActionKind::Garbage => Action::Garbage(self.pick(), self.workload.pick(&[1, 19, 20])),
             ActionKind::Burst => self.burst(),
+            ActionKind::Storm => self.storm(),
             ActionKind::Flush => Action::Flush(self.pick(), self.workload.pick(&[1, 10, 100, 1_000])),
             ActionKind::Execute => Action::Execute(self.workload.pick(&[1, 2, 100])),
             ActionKind::Commit => Action::Commit,
@@ -338,6 +344,26 @@ impl<C: Choices> Generator<C> {
             self.planned.extend(acks.flat_map(|ack| [ack, Action::Settle]));
         }
         Action::SetPeer(slow, Peer::Stalls)
+    }
+
+    /// Everyone connects at once, before the store has answered anybody; some give up, and messages go on.
+    fn storm(&mut self) -> Action {
+        for _ in 0..40 {
+            let connect = Connect { token: None, sync: self.workload.percent(90), as_other: false };
+            let connect = Action::Connect(self.who(), connect);
+            self.planned.push_back(connect);
+            let also = match self.workload.below(6) {
+                0 => Action::Disconnect(self.pick(), Ending::Reset),
+                1 => Action::Rest(self.who(), Rest::Send(RoomPick::Own(0), self.text(None))),
+                2 => Action::Execute(1),
+                3 => Action::Commit,
+                4 => Action::Report(1),
+                _ => Action::Read(self.pick()),
+            };
+            self.planned.push_back(also);
+        }
+        self.planned.push_back(Action::Settle);
+        Action::Settle
     }
 
     fn create_room(&mut self) -> Rest {

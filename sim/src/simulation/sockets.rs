@@ -2,11 +2,14 @@
 
 use std::collections::VecDeque;
 
+use chatapi_core::ws::parse_client_frame;
 use chatapi_core::{ConnId, Input};
 
 use super::Simulation;
 use crate::action::Peer;
-use crate::invariant::Checked;
+use crate::invariant::{Checked, ensure};
+
+const PING: &str = r#"{"type":"ping"}"#;
 
 impl Simulation {
     pub(super) fn pick_link(&self, pick: u16) -> Option<ConnId> {
@@ -39,6 +42,16 @@ impl Simulation {
             self.input(input)?;
         }
         if is_over {
+            // What the peer had sent by then comes in all the same, and finds nobody.
+            for late in [Input::Heard { conn }, Input::Frame { conn, frame: Box::new(parse_client_frame(PING)) }] {
+                self.effects_of_last_input = 0;
+                self.input(late)?;
+                ensure!(
+                    self.effects_of_last_input == 0,
+                    OperationsOnce,
+                    "{conn:?} is closed, and a frame of it still had an effect"
+                );
+            }
             self.links.remove(&conn);
             return self.input(Input::Closed { conn, by: chatapi_core::ClosedBy::Server });
         }
