@@ -183,6 +183,13 @@ impl Core {
         }
     }
 
+    /// How many rooms its connections listen to, each room counted for each connection: a simulation compares it with what
+    /// it should be, so that nothing is held for those who are gone.
+    #[must_use]
+    pub fn rooms_listened_to(&self) -> usize {
+        self.audiences.places()
+    }
+
     pub(crate) fn emit(&mut self, effect: Effect) {
         self.effects.push_back(effect);
     }

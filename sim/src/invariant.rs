@@ -145,12 +145,19 @@ impl Violation {
     }
 }
 
+/// How many characters of what was seen are shown.
+const WHAT_SHOWN: usize = 600;
+
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.invariant {
-            Some(invariant) => write!(f, "invariant {} ({}): {}", invariant.number(), invariant.name(), self.what),
-            None => write!(f, "the core panicked: {}", self.what),
+            Some(invariant) => write!(f, "invariant {} ({}): ", invariant.number(), invariant.name())?,
+            None => f.write_str("the core panicked: ")?,
         }
+        // Texts of messages may be long, and say nothing.
+        let cut: String = self.what.chars().take(WHAT_SHOWN).collect();
+        f.write_str(&cut)?;
+        if cut.len() < self.what.len() { f.write_str("…") } else { Ok(()) }
     }
 }
 

@@ -239,6 +239,8 @@ pub struct Caught {
     pub sabotage: Sabotage,
     /// How many seeds it took.
     pub seeds: u64,
+    /// In how many of these another invariant was broken first: what is wrong in one way is wrong in several.
+    pub by_others: u64,
 }
 
 /// Lets every saboteur loose on seed after seed, until the invariant it is named for catches it. The same seeds pass
@@ -246,7 +248,7 @@ pub struct Caught {
 ///
 /// # Errors
 ///
-/// A saboteur that is not caught within `seeds_max` seeds, or by another invariant first.
+/// A saboteur that the invariant it is named for does not catch within `seeds_max` seeds.
 pub fn run_saboteurs(first: u64, seeds_max: u64) -> Result<Vec<Caught>, BatchFailure> {
     let outcomes: Vec<_> = Sabotage::ALL.iter().map(|sabotage| catch(*sabotage, first, seeds_max)).collect();
     let failures: Vec<String> =
@@ -258,6 +260,7 @@ pub fn run_saboteurs(first: u64, seeds_max: u64) -> Result<Vec<Caught>, BatchFai
 }
 
 fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, BatchFailure> {
+    let mut by_others = 0;
     for seed in first..first + seeds_max {
         let (_, outcome) = run_seed(seed, Options { sabotage: Some(sabotage), ..Options::default() });
         let violation = match outcome.violation {
@@ -272,8 +275,8 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
             continue;
         };
         if violation.invariant != Some(sabotage.caught_by()) {
-            let what = format!("{sabotage:?} ({}) in seed {seed} was caught by {violation}", sabotage.name());
-            return Err(BatchFailure::Incomplete(what));
+            by_others += 1;
+            continue;
         }
         for seed in first..=seed {
             let (scenario, outcome) = run_seed(seed, Options::default());
@@ -281,9 +284,10 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
                 return Err(broken(seed, &scenario, &violation, true));
             }
         }
-        return Ok(Caught { sabotage, seeds: seed - first + 1 });
+        return Ok(Caught { sabotage, seeds: seed - first + 1, by_others });
     }
-    let what = format!("{sabotage:?} ({}) was not caught within {seeds_max} seeds", sabotage.name());
+    let name = sabotage.name();
+    let what = format!("{sabotage:?} ({name}) was not caught within {seeds_max} seeds, by others {by_others} times");
     Err(BatchFailure::Incomplete(what))
 }
 
@@ -291,9 +295,10 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
 #[must_use]
 pub fn tell_saboteurs(caught: &[Caught]) -> String {
     let title = "saboteurs (each caught by the invariant it is named for; the same seeds pass without it)".to_owned();
-    let lines = caught.iter().map(|Caught { sabotage, seeds }| {
+    let lines = caught.iter().map(|Caught { sabotage, seeds, by_others }| {
         let invariant = sabotage.caught_by();
-        format!("  {seeds:>4} seeds  {:<50} {:>2} {}", sabotage.name(), invariant.number(), invariant.name())
+        let others = if *by_others > 0 { format!(" (in {by_others} another first)") } else { String::new() };
+        format!("  {seeds:>4} seeds  {:<50} {:>2} {}{others}", sabotage.name(), invariant.number(), invariant.name())
     });
     std::iter::once(title).chain(lines).collect::<Vec<_>>().join("\n")
 }

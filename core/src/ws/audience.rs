@@ -53,6 +53,11 @@ impl Audiences {
         self.rooms.get(room_id).map(|audience| audience.last_pushed)
     }
 
+    /// How many places in audiences are taken.
+    pub(crate) fn places(&self) -> usize {
+        self.rooms.values().map(|audience| audience.conns.len()).sum()
+    }
+
     fn contains(&self, room_id: &RoomId, conn: ConnId) -> bool {
         self.rooms.get(room_id).is_some_and(|audience| audience.conns.contains(&conn))
     }

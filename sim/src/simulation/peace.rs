@@ -81,6 +81,13 @@ impl Simulation {
         };
         let pending = process.core.metrics().pending_store_operations;
         ensure!(pending == 0, OperationsOnce, "in peace {pending} steps are pending");
+        let expected: usize = self.links.values().map(|link| self.model.rooms_of(&link.user).count()).sum();
+        let listened_to = process.core.rooms_listened_to();
+        ensure!(
+            listened_to == expected,
+            OperationsOnce,
+            "in peace {listened_to} places in audiences are taken, {expected} are due to open connections"
+        );
         let next = process.core.next_timeout();
         ensure!(
             next.is_none_or(|(_, kind)| kind == TimerKind::KeepAlive),
