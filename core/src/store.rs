@@ -229,7 +229,8 @@ pub struct Idempotency {
     pub key: String,
     /// The digest of the request as it was first sent.
     pub body: Digest,
-    /// A key that was stored before this moment is forgotten.
+    /// A key that was stored before this moment counts no more. A store keeps it for another day all the same: the wall
+    /// clock that decided so may be set back.
     pub valid_since: UnixMillis,
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use chatapi_sim::report::{Batch, BatchFailure, run_batch, run_saboteurs, tell_saboteurs};
+use chatapi_sim::report::{Batch, BatchFailure, explain, run_batch, run_saboteurs, tell_saboteurs};
 use chatapi_sim::runner::{Options, run_seed};
 use clap::{Parser, Subcommand};
 
@@ -129,6 +129,6 @@ fn run_alone(seed: u64, trace: bool) -> Result<String, String> {
     );
     match outcome.violation {
         None => Ok(told),
-        Some(violation) => Err(format!("{told}\nbroken: {violation}")),
+        Some(violation) => Err(format!("{told}\n\n{}", explain(seed, &scenario, &violation))),
     }
 }

@@ -11,6 +11,9 @@ use crate::sabotage::Sabotage;
 use crate::shrink::shrink;
 use crate::simulation::Outcome;
 
+/// How many lines of its story are told of a run that fails.
+const LAST_STEPS: usize = 50;
+
 /// What a batch of seeds is to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Batch {
@@ -132,7 +135,11 @@ fn run_one(seed: u64, batch: Batch, sum: &mut Sum) -> Result<(), BatchFailure> {
     sum.with_crash += u64::from(outcome.crashes > 1);
     sum.probes.add(&outcome.probes);
     if let Some(violation) = &outcome.violation {
-        return Err(broken(seed, &scenario, violation, batch.shrinks));
+        return Err(if batch.shrinks {
+            explain(seed, &scenario, violation)
+        } else {
+            broken(seed, scenario.actions.len(), scenario.clone(), violation.clone())
+        });
     }
     if seed.is_multiple_of(batch.twice_every.max(1)) {
         sum.twice += 1;
@@ -195,16 +202,17 @@ fn compare(seed: u64, sum: &mut Sum) -> Result<(), BatchFailure> {
     }
 }
 
-fn broken(seed: u64, scenario: &Scenario, violation: &Violation, shrinks: bool) -> BatchFailure {
-    let (shrunk, violation) = if shrinks { shrink(scenario, violation) } else { (scenario.clone(), violation.clone()) };
-    let story = run_scenario(&shrunk, Options { story: true, ..Options::default() }).story;
-    BatchFailure::Broken(Box::new(Broken {
-        seed,
-        violation,
-        actions_before: scenario.actions.len(),
-        scenario: shrunk,
-        last_steps: story.iter().skip(story.len().saturating_sub(50)).cloned().collect(),
-    }))
+/// A seed that broke a promise, with what is left of it after shrinking.
+#[must_use]
+pub fn explain(seed: u64, scenario: &Scenario, violation: &Violation) -> BatchFailure {
+    let (shrunk, violation) = shrink(scenario, violation, None);
+    broken(seed, scenario.actions.len(), shrunk, violation)
+}
+
+fn broken(seed: u64, actions_before: usize, scenario: Scenario, violation: Violation) -> BatchFailure {
+    let story = run_scenario(&scenario, Options { story: true, ..Options::default() }).story;
+    let last_steps = story.iter().skip(story.len().saturating_sub(LAST_STEPS)).cloned().collect();
+    BatchFailure::Broken(Box::new(Broken { seed, violation, scenario, actions_before, last_steps }))
 }
 
 fn tell(batch: Batch, sum: &Sum) -> String {
@@ -281,7 +289,7 @@ fn catch(sabotage: Sabotage, first: u64, seeds_max: u64) -> Result<Caught, Batch
         for seed in first..=seed {
             let (scenario, outcome) = run_seed(seed, Options::default());
             if let Some(violation) = outcome.violation {
-                return Err(broken(seed, &scenario, &violation, true));
+                return Err(explain(seed, &scenario, &violation));
             }
         }
         return Ok(Caught { sabotage, seeds: seed - first + 1, by_others });

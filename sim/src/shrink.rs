@@ -3,13 +3,15 @@
 use crate::action::{Action, Scenario};
 use crate::invariant::Violation;
 use crate::runner::{Options, run_scenario};
+use crate::sabotage::Sabotage;
 
 /// At most so many runs are spent on it.
 const RUNS_MAX: usize = 3_000;
 
-/// The shortest list found that still breaks the invariant of `violation`, with what it breaks.
+/// The shortest list found that still breaks the invariant of `violation`, with what it breaks; under the same saboteur, if
+/// there was one.
 #[must_use]
-pub fn shrink(scenario: &Scenario, violation: &Violation) -> (Scenario, Violation) {
+pub fn shrink(scenario: &Scenario, violation: &Violation, sabotage: Option<Sabotage>) -> (Scenario, Violation) {
     let mut runs = 0;
     let mut found = (scenario.clone(), violation.clone());
     let mut fails = |actions: &[Action]| -> Option<Violation> {
@@ -18,7 +20,7 @@ pub fn shrink(scenario: &Scenario, violation: &Violation) -> (Scenario, Violatio
             return None;
         }
         let shorter = Scenario { setup: scenario.setup.clone(), actions: actions.to_vec() };
-        let outcome = run_scenario(&shorter, Options::default());
+        let outcome = run_scenario(&shorter, Options { sabotage, ..Options::default() });
         outcome.violation.filter(|other| other.invariant == violation.invariant)
     };
     let mut chunk = found.0.actions.len().div_ceil(2).max(1);

@@ -6,8 +6,10 @@ use std::time::Duration;
 use chatapi_sim::action::Scenario;
 use chatapi_sim::choices::Numbers;
 use chatapi_sim::report::{Batch, run_batch};
-use chatapi_sim::runner::{Options, run_generated, run_scenario};
+use chatapi_sim::runner::{Options, run_generated, run_scenario, run_seed};
+use chatapi_sim::sabotage::Sabotage;
 use chatapi_sim::scenario::Generator;
+use chatapi_sim::shrink::shrink;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 
@@ -40,6 +42,19 @@ fn scenarios_that_shrink_keep_every_promise() {
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
+}
+
+#[test]
+fn a_failure_is_shrunk_to_a_few_actions_that_break_the_same_promise() {
+    let sabotage = Some(Sabotage::SkippedMessage);
+    let (scenario, outcome) = run_seed(1, Options { sabotage, ..Options::default() });
+    let Some(violation) = outcome.violation else {
+        panic!("a message that is left out is noticed");
+    };
+    let (shrunk, same) = shrink(&scenario, &violation, sabotage);
+    assert_eq!(same.invariant, violation.invariant);
+    assert!(shrunk.actions.len() <= 20, "{:?}", shrunk.actions);
+    assert!(run_scenario(&shrunk, Options::default()).violation.is_none(), "the core itself keeps it");
 }
 
 /// Lists of actions that broke a promise once, each named for what went wrong. Seeds rot when the generator changes;

@@ -44,6 +44,9 @@ struct Expired {
     at_most: u32,
 }
 
+/// Keys are kept for a day past their end: a wall clock that was ahead for a moment forgets none that is good still.
+const KEPT_FOR_A_CLOCK_SET_BACK_MS: i64 = 24 * 60 * 60 * 1_000;
+
 impl Appender {
     /// Starts a transaction: what is known stays known, unless another process wrote meanwhile.
     pub(crate) fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
@@ -130,6 +133,7 @@ impl Appender {
         self.flush(connection)?;
         let Expired { before, at_most } = std::mem::take(&mut self.expired);
         let Some(before) = before else { return Ok(()) };
+        let before = UnixMillis(before.0.saturating_sub(KEPT_FOR_A_CLOCK_SET_BACK_MS));
         connection
             .prepare_cached(
                 "DELETE FROM idempotency_keys WHERE (chatroom_id, sender_id, key) IN

@@ -60,6 +60,7 @@ impl Simulation {
         );
         self.effects_of_last_input = effects.len();
         self.carry_out(effects)?;
+        self.check_cap()?;
         self.handling = Handling::Other;
         self.check_shutdown()
     }
@@ -243,10 +244,21 @@ impl Simulation {
         for (room_id, room) in self.model.rooms_of(user) {
             link.sent.acked_before.insert(room_id.clone(), room.last_ack(user));
         }
+        self.accepted.push(link.user.clone());
         self.links.insert(conn, link);
         if outstanding.is_abandoned {
             // The socket was gone before its answer came: the driver says so.
             self.gone.push(conn);
+        }
+        Ok(())
+    }
+
+    /// However many connect, a user has at most so many connections.
+    fn check_cap(&mut self) -> Checked {
+        for user in std::mem::take(&mut self.accepted) {
+            let open = self.links.values().filter(|link| link.closed.is_none() && link.user == user).count();
+            let cap = self.setup.connections_per_user as usize;
+            ensure!(open <= cap, RateLimit, "{user} has {open} connections, at most {cap} are admitted");
         }
         Ok(())
     }

@@ -89,6 +89,8 @@ pub struct Simulation {
     handling: Handling,
     /// The frame under way was refused by the rate limit.
     frame_refused: bool,
+    /// Who was let in by the input under way.
+    accepted: Vec<UserId>,
     /// Accepted connections whose sockets had gone.
     gone: Vec<ConnId>,
 }
@@ -219,6 +221,7 @@ impl Simulation {
             effects_of_last_input: 0,
             handling: Handling::Other,
             frame_refused: false,
+            accepted: Vec::new(),
             gone: Vec::new(),
         }
     }

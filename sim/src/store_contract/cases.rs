@@ -36,6 +36,7 @@ cases![
     a_repeated_key_returns_the_first_message,
     a_key_with_another_body_is_refused,
     an_expired_key_is_forgotten,
+    a_clock_that_was_a_day_ahead_for_a_moment_forgets_no_key,
     a_key_belongs_to_a_sender_and_a_room,
     a_refused_append_uses_up_no_key,
     acks_move_forward_only,
@@ -248,6 +249,27 @@ fn an_expired_key_is_forgotten(store: Store<'_>) {
     assert!(fresh.is_ok_and(|stored| stored.outcome == AppendOutcome::Stored && stored.message.seq == Seq(2)));
     let again = append(store, later("msg_4", 2, past));
     assert!(again.is_ok_and(|stored| stored.outcome == AppendOutcome::Replayed && stored.message.seq == Seq(2)));
+}
+
+fn a_clock_that_was_a_day_ahead_for_a_moment_forgets_no_key(store: Store<'_>) {
+    const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+    world(store);
+    let at = |id: &str, key: &str, now_ms| {
+        let mut message = keyed("alice", id, key, 1);
+        message.created_at = UnixMillis(now_ms);
+        let valid_since = UnixMillis(now_ms - DAY_MS);
+        message.idempotency = message.idempotency.map(|key| Idempotency { valid_since, ..key });
+        message
+    };
+    assert!(append(store, at("msg_1", "k", NOW.0)).is_ok());
+    // Others' keys clear away what is old, as of a clock that is ahead.
+    for number in 2..10 {
+        let (id, key) = (format!("msg_{number}"), format!("other_{number}"));
+        let ahead = at(&id, &key, NOW.0 + 2 * DAY_MS);
+        assert!(append(store, ahead).is_ok());
+    }
+    let again = append(store, at("msg_10", "k", NOW.0 + 1));
+    assert!(again.is_ok_and(|stored| stored.outcome == AppendOutcome::Replayed && stored.message.seq == Seq(1)));
 }
 
 fn a_key_belongs_to_a_sender_and_a_room(store: Store<'_>) {

@@ -183,15 +183,16 @@ fn the_log_stays_bounded_under_load() {
 
 #[test]
 fn expired_idempotency_keys_are_cleared_away() {
+    const HOUR_MS: i64 = 60 * 60 * 1_000;
     let mut bench = Bench::new();
     let keyed = |number: u64| {
         let StoreRequest::AppendMessage(mut message) = append(number) else { panic!("no message") };
-        let now = 1_000 * number as i64;
+        let now = HOUR_MS * number as i64;
         message.created_at = UnixMillis(now);
         message.idempotency = Some(chatapi_core::store::Idempotency {
             key: number.to_string(),
             body: Digest([0; 32]),
-            valid_since: UnixMillis(now - 10_000),
+            valid_since: UnixMillis(now - 10 * HOUR_MS),
         });
         StoreRequest::AppendMessage(message)
     };
@@ -200,7 +201,7 @@ fn expired_idempotency_keys_are_cleared_away() {
     }
     let other = Connection::open(&bench.path).unwrap();
     let left: i64 = other.query_row("SELECT count(*) FROM idempotency_keys", [], |row| row.get(0)).unwrap();
-    assert_eq!(left, 11);
+    assert_eq!(left, 24 + 11, "each is kept for a day past its end");
 }
 
 #[test]
