@@ -86,6 +86,46 @@ fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
     assert!(!start.contains(key) && !rest.contains(key));
 }
 
+/// Where every write fails as on a full disk.
+fn full() -> Stdio {
+    std::fs::File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// Where every write fails, for whoever read it went away.
+fn broken_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_server_that_can_neither_log_nor_complain_starts_serves_and_ends_with_0() {
+    for output in [full, broken_pipe] {
+        let settings = [("LOG_LEVEL", "debug"), ("LOG_DIR", "/var/log")];
+        let mut server = Server::start_unseen(&settings, output);
+        let tenant = server.create_tenant("{}");
+        let room = server.create_room(&tenant, "alice", &["bob"]);
+        assert_eq!(server.send(&tenant, "alice", &room, "x").status, 200);
+        server.signal("TERM");
+        assert_eq!(server.await_exit(), Some(0));
+        // Without a master key it has more to say.
+        let mut server = Server::start_unseen(&[("MASTER_API_KEY", "")], output);
+        assert_eq!(server.request("GET", "/health", &[], "").status, 200);
+        server.signal("TERM");
+        assert_eq!(server.await_exit(), Some(0));
+    }
+}
+
+#[test]
+fn a_start_that_fails_and_cannot_say_why_fails_with_its_own_code() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let settings = [("LOG_LEVEL".to_owned(), "loud".to_owned())];
+    for output in [full, broken_pipe] {
+        let status = command(data_dir.path(), &settings).stdout(output()).stderr(output()).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+    }
+}
+
 #[test]
 fn settings_come_from_a_file_too() {
     let data_dir = tempfile::tempdir().unwrap();

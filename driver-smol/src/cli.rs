@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Arg, Command};
 
 use crate::settings::{RECORD, RECORD_MAX_SIZE, Sources, VARIABLES};
+use crate::stderr::tell;
 
 /// Reads the command line, the environment and `.env` in the working directory. Ends the process where the command line
 /// asks for help or makes no sense.
@@ -53,7 +54,8 @@ fn read_env_file() -> BTreeMap<String, String> {
     let Ok(pairs) = dotenvy::from_path_iter(".env") else {
         return BTreeMap::new();
     };
-    pairs.filter_map(|pair| pair.inspect_err(|error| eprintln!("chatapi: .env: {}", line_error(error))).ok()).collect()
+    let tell_of = |error: &_| tell(&format_args!("chatapi: .env: {}", line_error(error)));
+    pairs.filter_map(|pair| pair.inspect_err(tell_of).ok()).collect()
 }
 
 /// Says where the file is wrong without repeating what stands there.

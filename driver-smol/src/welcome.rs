@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use crate::keys::fill_random;
 use crate::settings::Settings;
+use crate::stderr::tell;
 
 /// The master key: the operator's, else a random one for this run, told once on stderr with what to try next.
 pub(crate) fn master_key(settings: &Settings) -> String {
@@ -15,7 +16,7 @@ pub(crate) fn master_key(settings: &Settings) -> String {
     fill_random(&mut random);
     let key = URL_SAFE_NO_PAD.encode(random);
     let port = settings.listen_addrs.first().map_or(8080, std::net::SocketAddr::port);
-    eprintln!(
+    tell(&format_args!(
         r#"
   ChatAPI {version}
 
@@ -38,6 +39,6 @@ pub(crate) fn master_key(settings: &Settings) -> String {
   The README has the rest of the tour.
 "#,
         version = env!("CARGO_PKG_VERSION"),
-    );
+    ));
     key
 }
