@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -35,6 +37,56 @@ fn a_value_that_does_not_parse_stops_the_start_and_names_its_variable() {
         let said = start_fails(&[(variable, value)], |_| ());
         assert!(said.contains(variable), "{said}");
     }
+}
+
+#[test]
+fn a_value_that_is_no_text_stops_the_start_and_is_not_repeated() {
+    let data_dir = tempfile::tempdir().unwrap();
+    for variable in ["MASTER_API_KEY", "METRICS_TOKEN", "DATA_DIR", "LOG_LEVEL"] {
+        let value = OsStr::from_bytes(b"not-only-letters\xFF");
+        let output = command(data_dir.path(), &[]).env(variable, value).stdout(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("{variable} takes ")) && !said.contains("letters"), "{said}");
+    }
+}
+
+#[test]
+fn every_variable_but_the_secrets_is_also_a_flag_that_is_checked_and_helped_with() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| command(data_dir.path(), &[]).args(arguments).output().unwrap();
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for (flag, value) in [
+        ("--listen-addr", "nowhere"),
+        ("--database-dsn", ":memory:"),
+        ("--ws-max-connections-per-user", "0"),
+        ("--default-rate-limit", "0"),
+        ("--worker-interval", "30"),
+        ("--retry-interval", "30"),
+        ("--retry-max-attempts", "0"),
+        ("--webhook-concurrency", "0"),
+        ("--webhook-breaker-open", "30"),
+        ("--webhook-block-private", "maybe"),
+        ("--large-room-members", "0"),
+        ("--shutdown-drain-timeout", "10"),
+        ("--database-synchronous", "off"),
+        ("--log-level", "loud"),
+        ("--log-format", "xml"),
+    ] {
+        let output = run(&[flag, value]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{flag}: {said}");
+        assert!(said.contains(&flag[2..].to_uppercase().replace('-', "_")), "{flag}: {said}");
+        assert!(help.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn the_parameters_of_a_data_source_are_no_part_of_its_file_s_name() {
+    let server = Server::start_with(&[("DATABASE_DSN", "plain.db?_journal_mode=WAL&_busy_timeout=5000")]);
+    assert!(server.data_dir().join("plain.db").exists());
+    let names = std::fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_str().unwrap().contains('?')));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
@@ -15,10 +16,9 @@ pub fn read() -> Sources {
     let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
     let names = VARIABLES.iter().map(|variable| variable.name).chain([RECORD, RECORD_MAX_SIZE]);
     let flags =
-        names.filter_map(|name| Some((name, serve.get_one::<String>(name)?.clone()))).collect::<BTreeMap<_, _>>();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+        names.filter_map(|name| Some((name, serve.get_one::<OsString>(name)?.clone()))).collect::<BTreeMap<_, _>>();
+    // No variable of ours has a name that is no text; its value may well be none, and is then to be refused.
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
     Sources { flags, environment, file: read_env_file() }
 }
 
@@ -26,14 +26,14 @@ fn command() -> Command {
     let serve = || {
         let variables = VARIABLES.iter().map(|variable| {
             let long = variable.name.to_lowercase().replace('_', "-");
-            Arg::new(variable.name).long(long).value_name("VALUE").help(variable.help)
+            argument(variable.name).long(long).value_name("VALUE").help(variable.help)
         });
         variables.chain([
-            Arg::new(RECORD).long("record").value_name("FILE").help(
+            argument(RECORD).long("record").value_name("FILE").help(
                 "Write every input to a new FILE, for `chatapi-sim replay`. Contents of messages, user ids and the like \
                  are in it; keys, tokens, secrets and addresses of webhooks are not, nor anything they can be guessed by",
             ),
-            Arg::new(RECORD_MAX_SIZE)
+            argument(RECORD_MAX_SIZE)
                 .long("record-max-size")
                 .value_name("SIZE")
                 .requires(RECORD)
@@ -47,6 +47,11 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .args(serve())
         .subcommand(Command::new("serve").about("Serve chat (the default)").args(serve()))
+}
+
+/// An argument whose value may be no text, for the settings to say so under its name.
+fn argument(name: &'static str) -> Arg {
+    Arg::new(name).value_parser(clap::value_parser!(OsString))
 }
 
 /// The pairs of `.env`; a file that cannot be read is as good as none, but said.
