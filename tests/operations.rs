@@ -6,7 +6,7 @@ mod support;
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,7 +115,7 @@ fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
+fn without_a_master_key_a_random_one_is_told_once_on_stderr_and_not_in_the_log() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut process = command(data_dir.path(), &[])
         .env_remove("MASTER_API_KEY")
@@ -128,11 +128,16 @@ fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
     while !start.contains("listening") {
         assert!(log.read_line(&mut start).unwrap() > 0, "{start}");
     }
+    let listening: serde_json::Value = serde_json::from_str(start.lines().last().unwrap()).unwrap();
+    let address: SocketAddr = listening["address"].as_str().unwrap().parse().unwrap();
     process.kill().unwrap();
     let output = process.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    let key = told.split_once("master key is").unwrap().1.split_whitespace().next().unwrap();
+    let key = told.split_once("MASTER_API_KEY=").unwrap().1.split_whitespace().next().unwrap();
     assert!(key.len() >= 32, "{told}");
+    assert_eq!(told.matches(key).count(), 1, "{told}");
+    assert!(told.contains(&format!("localhost:{}/rooms", address.port())), "{told}");
+    assert!(told.lines().count() <= 24, "it fits a screen: {told}");
     let mut rest = String::new();
     log.read_to_string(&mut rest).unwrap();
     assert!(!start.contains(key) && !rest.contains(key));

@@ -47,6 +47,5 @@ pub fn serve(settings: settings::Settings) -> Result<(), StartError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let master_key = welcome::master_key(&settings);
-    server::run(settings, master_key)
+    server::run(settings)
 }
