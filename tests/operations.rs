@@ -100,6 +100,17 @@ fn a_second_server_on_the_same_database_is_refused() {
 }
 
 #[test]
+fn a_second_server_on_another_name_of_the_same_file_is_refused() {
+    let server = Server::start();
+    std::fs::hard_link(server.data_dir().join("chatapi.db"), server.data_dir().join("link.db")).unwrap();
+    let settings = [("DATABASE_DSN".to_owned(), "link.db".to_owned())];
+    let output = command(server.data_dir(), &settings).stdout(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("link.db") && said.contains("hard links"), "{said}");
+}
+
+#[test]
 fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
     let said = start_fails(&[], |dir| {
         std::fs::write(dir.join("chatapi.db"), "not a database, but long enough ".repeat(64)).unwrap()
