@@ -61,6 +61,49 @@ fn what_http_itself_rejects_is_answered_and_cut() {
     assert_eq!(server.request("GET", "/livez", &[], "").status, 200);
 }
 
+/// `X-Request-Id` of each answer in what a server sent.
+fn request_ids(text: &str) -> Vec<&str> {
+    text.lines().filter_map(|line| line.strip_prefix("x-request-id: ")).collect()
+}
+
+#[test]
+fn a_refusal_names_the_request_as_its_sender_did_where_its_head_could_be_read() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let post = |lines: &str| format!("POST /rooms HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n{lines}\r\n");
+    let known = format!("X-API-Key: {}\r\nX-User-Id: alice\r\n", tenant.api_key);
+    let handshake = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+    for (request, status) in [
+        (post("Content-Length: 1\r\nContent-Length: 1\r\n"), 400),
+        (post("Content-Length: x\r\n"), 400),
+        (post("Host: y\r\n"), 400),
+        (post(&format!("{known}Content-Length: 2097153\r\n")), 413),
+        (post(&format!("{known}Transfer-Encoding: chunked\r\n")) + "200001\r\n", 413),
+        (post("Transfer-Encoding: gzip\r\n"), 400),
+        (post("Transfer-Encoding: chunked\r\n") + "1\r\n{\r\nxyz\r\n", 400),
+        (post("Transfer-Encoding: chunked\r\n") + "0\r\n" + &"a: b\r\n".repeat(17) + "\r\n", 431),
+        (format!("GET /ws HTTP/1.0\r\nHost: x\r\nX-Request-Id: mine\r\n{handshake}\r\n\r\n"), 400),
+        ("BREW /pot HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 501),
+        ("GET / HTTP/1.2\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 505),
+        ("GET http://x/ HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 400),
+    ] {
+        let text = server.raw(request.as_bytes());
+        assert_eq!((answers(&text)[0].0, request_ids(&text)), (status, vec!["mine"]), "{request:?}: {text}");
+    }
+    // Where the head could not be read, or does not hold one that is fit to be echoed, a new one is drawn.
+    for (request, status) in [
+        (post(&"A: b\r\n".repeat(127)), 431),
+        (post("Bad Name: x\r\n"), 400),
+        (post("X-Request-Id: another\r\nContent-Length: x\r\n"), 400),
+        ("POST / HTTP/1.1\r\nHost: x\r\nX-Request-Id: a b\r\nContent-Length: x\r\n\r\n".to_owned(), 400),
+        ("nonsense\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 400),
+    ] {
+        let text = server.raw(request.as_bytes());
+        assert_eq!(answers(&text)[0].0, status, "{request:?}: {text}");
+        assert!(matches!(request_ids(&text)[..], [id] if id.starts_with("req_")), "{request:?}: {text}");
+    }
+}
+
 #[test]
 fn a_head_without_end_is_not_buffered() {
     let server = Server::start();
@@ -104,7 +147,9 @@ fn bodies_that_are_not_complete_share_64_mib_and_stop_neither_small_requests_nor
     let body = vec![b'x'; (1 << 20) - 1];
     let mut streams: Vec<TcpStream> = (0..80).map(|_| server.open()).collect();
     for stream in &mut streams {
-        stream.write_all(b"POST /rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 1048576\r\n\r\n").unwrap();
+        stream
+            .write_all(b"POST /rooms HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\nContent-Length: 1048576\r\n\r\n")
+            .unwrap();
         // A server that refuses early may close before it has read everything.
         drop(stream.write_all(&body));
         stream.set_nonblocking(true).unwrap();
@@ -124,6 +169,7 @@ fn bodies_that_are_not_complete_share_64_mib_and_stop_neither_small_requests_nor
     for answer in &refused {
         assert_eq!(answers(answer), [(503, Some("UNAVAILABLE".to_owned()))], "{answer}");
         assert!(answer.to_lowercase().contains("retry-after: "), "{answer}");
+        assert_eq!(request_ids(answer), ["mine"], "{answer}");
         assert!(answer.to_lowercase().contains("connection: close"), "{answer}");
     }
     assert!(streams.len() > 48, "{} have room", streams.len());
@@ -152,7 +198,7 @@ fn bodies_and_messages_that_are_never_complete_are_cut_after_30_s() {
     let mut socket = bob.abandon();
     let mut body = server.open();
     let started = Instant::now();
-    body.write_all(b"POST /rooms HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nx").unwrap();
+    body.write_all(b"POST /rooms HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\nContent-Length: 100\r\n\r\nx").unwrap();
     // The begin of a frame; pings come between the fragments of a message and do not make it any younger.
     socket.write_all(&[0x01, 0x81, 0, 0, 0, 0, b'x']).unwrap();
     for stream in [&body, &socket] {
@@ -171,7 +217,9 @@ fn bodies_and_messages_that_are_never_complete_are_cut_after_30_s() {
     }
     assert!(started.elapsed() > Duration::from_secs(25), "{:?}", started.elapsed());
     body.set_read_timeout(Some(support::PATIENCE)).unwrap();
-    assert_eq!(answers(&read_to_end(&mut body)), [(408, Some("REQUEST_TIMEOUT".to_owned()))]);
+    let text = read_to_end(&mut body);
+    assert_eq!(answers(&text), [(408, Some("REQUEST_TIMEOUT".to_owned()))]);
+    assert_eq!(request_ids(&text), ["mine"]);
 }
 
 #[test]

@@ -4,8 +4,10 @@
 
 mod support;
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -38,6 +40,56 @@ fn a_value_that_does_not_parse_stops_the_start_and_names_its_variable() {
 }
 
 #[test]
+fn a_value_that_is_no_text_stops_the_start_and_is_not_repeated() {
+    let data_dir = tempfile::tempdir().unwrap();
+    for variable in ["MASTER_API_KEY", "METRICS_TOKEN", "DATA_DIR", "LOG_LEVEL"] {
+        let value = OsStr::from_bytes(b"not-only-letters\xFF");
+        let output = command(data_dir.path(), &[]).env(variable, value).stdout(Stdio::null()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(&format!("{variable} takes ")) && !said.contains("letters"), "{said}");
+    }
+}
+
+#[test]
+fn every_variable_but_the_secrets_is_also_a_flag_that_is_checked_and_helped_with() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| command(data_dir.path(), &[]).args(arguments).output().unwrap();
+    let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
+    for (flag, value) in [
+        ("--listen-addr", "nowhere"),
+        ("--database-dsn", ":memory:"),
+        ("--ws-max-connections-per-user", "0"),
+        ("--default-rate-limit", "0"),
+        ("--worker-interval", "30"),
+        ("--retry-interval", "30"),
+        ("--retry-max-attempts", "0"),
+        ("--webhook-concurrency", "0"),
+        ("--webhook-breaker-open", "30"),
+        ("--webhook-block-private", "maybe"),
+        ("--large-room-members", "0"),
+        ("--shutdown-drain-timeout", "10"),
+        ("--database-synchronous", "off"),
+        ("--log-level", "loud"),
+        ("--log-format", "xml"),
+    ] {
+        let output = run(&[flag, value]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{flag}: {said}");
+        assert!(said.contains(&flag[2..].to_uppercase().replace('-', "_")), "{flag}: {said}");
+        assert!(help.contains(flag), "{flag}");
+    }
+}
+
+#[test]
+fn the_parameters_of_a_data_source_are_no_part_of_its_file_s_name() {
+    let server = Server::start_with(&[("DATABASE_DSN", "plain.db?_journal_mode=WAL&_busy_timeout=5000")]);
+    assert!(server.data_dir().join("plain.db").exists());
+    let names = std::fs::read_dir(server.data_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_str().unwrap().contains('?')));
+}
+
+#[test]
 fn a_second_server_on_the_same_database_is_refused() {
     let server = Server::start();
     let output = command(server.data_dir(), &[]).stdout(Stdio::null()).output().unwrap();
@@ -45,6 +97,17 @@ fn a_second_server_on_the_same_database_is_refused() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("chatapi.db"), "{said}");
     assert_eq!(server.request("GET", "/health", &[], "").status, 200);
+}
+
+#[test]
+fn a_second_server_on_another_name_of_the_same_file_is_refused() {
+    let server = Server::start();
+    std::fs::hard_link(server.data_dir().join("chatapi.db"), server.data_dir().join("link.db")).unwrap();
+    let settings = [("DATABASE_DSN".to_owned(), "link.db".to_owned())];
+    let output = command(server.data_dir(), &settings).stdout(Stdio::null()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("link.db") && said.contains("hard links"), "{said}");
 }
 
 #[test]
@@ -63,7 +126,7 @@ fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
+fn without_a_master_key_a_random_one_is_told_once_on_stderr_and_not_in_the_log() {
     let data_dir = tempfile::tempdir().unwrap();
     let mut process = command(data_dir.path(), &[])
         .env_remove("MASTER_API_KEY")
@@ -76,14 +139,59 @@ fn without_a_master_key_a_random_one_is_told_on_stderr_and_not_in_the_log() {
     while !start.contains("listening") {
         assert!(log.read_line(&mut start).unwrap() > 0, "{start}");
     }
+    let listening: serde_json::Value = serde_json::from_str(start.lines().last().unwrap()).unwrap();
+    let address: SocketAddr = listening["address"].as_str().unwrap().parse().unwrap();
     process.kill().unwrap();
     let output = process.wait_with_output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    let key = told.split_once("master key is").unwrap().1.split_whitespace().next().unwrap();
+    let key = told.split_once("MASTER_API_KEY=").unwrap().1.split_whitespace().next().unwrap();
     assert!(key.len() >= 32, "{told}");
+    assert_eq!(told.matches(key).count(), 1, "{told}");
+    assert!(told.contains(&format!("localhost:{}/rooms", address.port())), "{told}");
+    assert!(told.lines().count() <= 24, "it fits a screen: {told}");
     let mut rest = String::new();
     log.read_to_string(&mut rest).unwrap();
     assert!(!start.contains(key) && !rest.contains(key));
+}
+
+/// Where every write fails as on a full disk.
+fn full() -> Stdio {
+    std::fs::File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+/// Where every write fails, for whoever read it went away.
+fn broken_pipe() -> Stdio {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    writer.into()
+}
+
+#[test]
+fn a_server_that_can_neither_log_nor_complain_starts_serves_and_ends_with_0() {
+    for output in [full, broken_pipe] {
+        let settings = [("LOG_LEVEL", "debug"), ("LOG_DIR", "/var/log")];
+        let mut server = Server::start_unseen(&settings, output);
+        let tenant = server.create_tenant("{}");
+        let room = server.create_room(&tenant, "alice", &["bob"]);
+        assert_eq!(server.send(&tenant, "alice", &room, "x").status, 200);
+        server.signal("TERM");
+        assert_eq!(server.await_exit(), Some(0));
+        // Without a master key it has more to say.
+        let mut server = Server::start_unseen(&[("MASTER_API_KEY", "")], output);
+        assert_eq!(server.request("GET", "/health", &[], "").status, 200);
+        server.signal("TERM");
+        assert_eq!(server.await_exit(), Some(0));
+    }
+}
+
+#[test]
+fn a_start_that_fails_and_cannot_say_why_fails_with_its_own_code() {
+    let data_dir = tempfile::tempdir().unwrap();
+    let settings = [("LOG_LEVEL".to_owned(), "loud".to_owned())];
+    for output in [full, broken_pipe] {
+        let status = command(data_dir.path(), &settings).stdout(output()).stderr(output()).status().unwrap();
+        assert_eq!(status.code(), Some(1));
+    }
 }
 
 #[test]

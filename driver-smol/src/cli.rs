@@ -1,10 +1,12 @@
 //! The command line.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 use clap::{Arg, Command};
 
 use crate::settings::{RECORD, RECORD_MAX_SIZE, Sources, VARIABLES};
+use crate::stderr::tell;
 
 /// Reads the command line, the environment and `.env` in the working directory. Ends the process where the command line
 /// asks for help or makes no sense.
@@ -14,10 +16,9 @@ pub fn read() -> Sources {
     let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
     let names = VARIABLES.iter().map(|variable| variable.name).chain([RECORD, RECORD_MAX_SIZE]);
     let flags =
-        names.filter_map(|name| Some((name, serve.get_one::<String>(name)?.clone()))).collect::<BTreeMap<_, _>>();
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+        names.filter_map(|name| Some((name, serve.get_one::<OsString>(name)?.clone()))).collect::<BTreeMap<_, _>>();
+    // No variable of ours has a name that is no text; its value may well be none, and is then to be refused.
+    let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
     Sources { flags, environment, file: read_env_file() }
 }
 
@@ -25,14 +26,14 @@ fn command() -> Command {
     let serve = || {
         let variables = VARIABLES.iter().map(|variable| {
             let long = variable.name.to_lowercase().replace('_', "-");
-            Arg::new(variable.name).long(long).value_name("VALUE").help(variable.help)
+            argument(variable.name).long(long).value_name("VALUE").help(variable.help)
         });
         variables.chain([
-            Arg::new(RECORD).long("record").value_name("FILE").help(
+            argument(RECORD).long("record").value_name("FILE").help(
                 "Write every input to a new FILE, for `chatapi-sim replay`. Contents of messages, user ids and the like \
                  are in it; keys, tokens, secrets and addresses of webhooks are not, nor anything they can be guessed by",
             ),
-            Arg::new(RECORD_MAX_SIZE)
+            argument(RECORD_MAX_SIZE)
                 .long("record-max-size")
                 .value_name("SIZE")
                 .requires(RECORD)
@@ -48,12 +49,18 @@ fn command() -> Command {
         .subcommand(Command::new("serve").about("Serve chat (the default)").args(serve()))
 }
 
+/// An argument whose value may be no text, for the settings to say so under its name.
+fn argument(name: &'static str) -> Arg {
+    Arg::new(name).value_parser(clap::value_parser!(OsString))
+}
+
 /// The pairs of `.env`; a file that cannot be read is as good as none, but said.
 fn read_env_file() -> BTreeMap<String, String> {
     let Ok(pairs) = dotenvy::from_path_iter(".env") else {
         return BTreeMap::new();
     };
-    pairs.filter_map(|pair| pair.inspect_err(|error| eprintln!("chatapi: .env: {}", line_error(error))).ok()).collect()
+    let tell_of = |error: &_| tell(&format_args!("chatapi: .env: {}", line_error(error)));
+    pairs.filter_map(|pair| pair.inspect_err(tell_of).ok()).collect()
 }
 
 /// Says where the file is wrong without repeating what stands there.

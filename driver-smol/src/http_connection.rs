@@ -73,7 +73,7 @@ pub(crate) async fn turn_away(server: Arc<Server>, socket: Socket, permit: Permi
     let connection =
         HttpConnection { reader: RequestReader::new(), exchange: Arc::default(), deadline, share, socket, server };
     // A peer that does not take its refusal is refused all the same.
-    drop(connection.refuse(Rejection::Overloaded).await);
+    drop(connection.refuse(connection.rejected(Rejection::Overloaded)).await);
     drop(permit);
 }
 
@@ -111,8 +111,8 @@ impl HttpConnection {
         loop {
             let request = match self.read_request().await? {
                 Incoming::Request(request) => request,
-                Incoming::Rejected(rejection) => {
-                    self.refuse(rejection).await?;
+                Incoming::Rejected(response) => {
+                    self.refuse(response).await?;
                     return Ok(End::Closed);
                 }
                 Incoming::End => return Ok(End::Closed),
@@ -160,7 +160,7 @@ impl HttpConnection {
             }
             Action::Handshake(_) if request.version() != Version::Http1_1 => {
                 let reason = Rejection::Malformed("a WebSocket handshake is HTTP/1.1 (RFC 6455, section 4.1)");
-                Answered::Response(reject(reason, &mut Host(&self.server.keys)))
+                Answered::Response(reject(reason, &meta))
             }
             Action::Handshake(upgrade) => self.shake_hands(&meta, upgrade).await,
         }
@@ -188,7 +188,7 @@ impl HttpConnection {
         match reply {
             Reply::Answer(answer) => encode(meta, &answer),
             // Only handshakes are accepted.
-            Reply::Accepted(_) | Reply::Stopped => reject(Rejection::Stopped, &mut Host(&self.server.keys)),
+            Reply::Accepted(_) | Reply::Stopped => reject(Rejection::Stopped, meta),
         }
     }
 
@@ -196,14 +196,15 @@ impl HttpConnection {
         let mut phase = None;
         loop {
             if self.share.hold(self.reader.buffer_bytes()).is_err() {
+                let response = self.rejected(Rejection::Overloaded);
                 self.reader = RequestReader::new();
                 self.share.release();
-                return Ok(Incoming::Rejected(Rejection::Overloaded));
+                return Ok(Incoming::Rejected(response));
             }
             match self.reader.next_request() {
                 Ok(Some(request)) => return Ok(Incoming::Request(request)),
                 Ok(None) => {}
-                Err(rejection) => return Ok(Incoming::Rejected(rejection)),
+                Err(rejection) => return Ok(Incoming::Rejected(self.rejected(rejection))),
             }
             let now = self.reader.phase();
             if phase != Some(now) {
@@ -224,12 +225,20 @@ impl HttpConnection {
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) => return Err(error),
                 // After the stop nobody is there, but for the sender of something that is not simply sent again.
-                Err(Ended::Closed) if now == Phase::Body => return Ok(Incoming::Rejected(Rejection::Stopped)),
+                Err(Ended::Closed) if now == Phase::Body => {
+                    return Ok(Incoming::Rejected(self.rejected(Rejection::Stopped)));
+                }
                 Err(Ended::Closed) => return Ok(Incoming::End),
                 Err(Ended::Expired) if now == Phase::Idle => return Ok(Incoming::End),
-                Err(Ended::Expired) => return Ok(Incoming::Rejected(Rejection::Timeout)),
+                Err(Ended::Expired) => return Ok(Incoming::Rejected(self.rejected(Rejection::Timeout))),
             }
         }
+    }
+
+    /// The answer to what the reader holds, or has refused.
+    fn rejected(&self, rejection: Rejection) -> HttpResponse {
+        let meta = ResponseMeta::of_refused(self.reader.request_id(), &mut Host(&self.server.keys));
+        reject(rejection, &meta)
     }
 
     async fn write(&self, bytes: &[u8]) -> io::Result<()> {
@@ -244,8 +253,7 @@ impl HttpConnection {
     }
 
     /// Answers what is no request, and ends the connection.
-    async fn refuse(&self, rejection: Rejection) -> io::Result<()> {
-        let response = reject(rejection, &mut Host(&self.server.keys));
+    async fn refuse(&self, response: HttpResponse) -> io::Result<()> {
         self.write_response(response, Persistence::Close).await?;
         self.linger().await
     }
@@ -308,7 +316,7 @@ fn switching_protocols(accept_key: &str, headers: &[(&'static str, String)]) -> 
 /// What came over a connection.
 enum Incoming {
     Request(Request),
-    Rejected(Rejection),
+    Rejected(HttpResponse),
     End,
 }
 

@@ -3,6 +3,7 @@
 //! | module | topic |
 //! | --- | --- |
 //! | [`cli`], [`settings`] | the command line and the configuration |
+//! | [`stderr`], `logging`, `welcome` | what the operator is told |
 //! | `server` | a server's life: open, serve, drain, close |
 //! | `hub` | the core behind its lock, and the hand-over of effects |
 //! | `listener`, `http_connection`, [`http1`] | sockets, and HTTP on them |
@@ -10,6 +11,8 @@
 //! | `recorder` | what goes into the core, written down |
 //! | `store_link`, `timer`, `deadline`, `clock` | the store's threads, time |
 //! | `budget` | memory for what is not complete |
+
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody listens: see `stderr`")]
 
 mod budget;
 pub mod cli;
@@ -26,6 +29,7 @@ mod panics;
 mod recorder;
 mod server;
 pub mod settings;
+pub mod stderr;
 mod store_link;
 mod timer;
 mod websocket;
@@ -43,6 +47,5 @@ pub fn serve(settings: settings::Settings) -> Result<(), StartError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let master_key = welcome::master_key(&settings);
-    server::run(settings, master_key)
+    server::run(settings)
 }

@@ -11,10 +11,11 @@ use tracing_subscriber::fmt;
 use crate::hub::lock;
 use crate::settings::LogFormat;
 
-/// Starts logging for the process.
+/// Starts logging for the process. Lines that cannot be written, be the disk full or the reader gone, are lost and nothing
+/// else is: the subscriber's own complaint about them on stderr would panic where that fails too.
 pub(crate) fn start(level: tracing::Level, format: Option<LogFormat>) {
     let by_default = if std::io::stdout().is_terminal() { LogFormat::Text } else { LogFormat::Json };
-    let builder = fmt().with_max_level(level).with_target(false);
+    let builder = fmt().with_max_level(level).with_target(false).log_internal_errors(false);
     match format.unwrap_or(by_default) {
         LogFormat::Json => builder.json().flatten_event(true).init(),
         LogFormat::Text => builder.init(),

@@ -1,8 +1,11 @@
 //! `chatapi`: the server.
 
+#![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody listens: see `stderr`")]
+
 use std::process::ExitCode;
 
 use chatapi::settings::Settings;
+use chatapi::stderr::tell;
 
 fn main() -> ExitCode {
     let settings = match Settings::read(&chatapi::cli::read()) {
@@ -16,6 +19,6 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &dyn std::error::Error) -> ExitCode {
-    eprintln!("chatapi: {error}");
+    tell(&format_args!("chatapi: {error}"));
     ExitCode::FAILURE
 }

@@ -20,7 +20,7 @@ use crate::panics::AbortOnPanic;
 use crate::recorder::Recorder;
 use crate::settings::{Record, Settings};
 use crate::store_link::StoreLink;
-use crate::{listener, timer};
+use crate::{listener, timer, welcome};
 
 /// What every connection needs.
 pub(crate) struct Server {
@@ -76,7 +76,7 @@ pub enum StartError {
 /// # Errors
 ///
 /// When it does not start; each says what to do.
-pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), StartError> {
+pub(crate) fn run(mut settings: Settings) -> Result<(), StartError> {
     std::fs::create_dir_all(&settings.data_dir)
         .map_err(|error| StartError::DataDir { path: settings.data_dir.display().to_string(), error })?;
     let store = Store::open(Options { synchronous: settings.synchronous, ..Options::new(&settings.database) })?;
@@ -84,6 +84,7 @@ pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), Star
         address: settings.listen_addrs.first().map(ToString::to_string).unwrap_or_default(),
         error,
     })?;
+    let address = listener.get_ref().local_addr()?;
     let recorder = settings.record.as_ref().map(start_recording).transpose()?;
     let mut seed = [0; 32];
     fill_random(&mut seed);
@@ -103,6 +104,8 @@ pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), Star
     // From here on a signal is one to shut down by; before, it ends the process, and nothing is lost.
     let signals = Signals::new([Signal::Term, Signal::Int])?;
     hub.start(StoreLink::new(writer, readers, Readers::DEFAULT_COUNT, Arc::downgrade(&hub)));
+    // The port is known by now, and so is that the server starts: a key is told that will be taken.
+    let master_key = settings.master_key.unwrap_or_else(|| welcome::draw_master_key(address));
     let server = Arc::new(Server {
         hub: Arc::clone(&hub),
         keys: Keys::new(master_key, settings.metrics_token),
@@ -111,7 +114,6 @@ pub(crate) fn run(mut settings: Settings, master_key: String) -> Result<(), Star
         executor: Arc::new(Executor::new()),
         connection_limit: listener::connection_limit(),
     });
-    let address = listener.get_ref().local_addr()?;
     start_workers(&server)?;
     let executor = Arc::clone(&server.executor);
     executor.spawn(timer::run(Arc::clone(&hub))).detach();

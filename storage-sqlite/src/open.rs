@@ -2,7 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +48,18 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It has other names, under which its log would not be found.
+    #[error(
+        "{} has {names} names (hard links): an SQLite database may have one alone, as its log is found by that name; remove \
+         the others, or copy the file to a new one and set DATABASE_DSN to that",
+        path.display()
+    )]
+    ManyNames {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        names: u64,
     },
     /// It is no database at all.
     #[error("{} is not an SQLite database: set DATABASE_DSN to another file", path.display())]
@@ -136,6 +148,12 @@ impl Store {
         // One file has one lock, by whatever name or link it is reached. And SQLite gives `:memory:` and `file:` a meaning
         // of their own; an absolute path is never one of them.
         options.path = real_path(&path).map_err(as_file)?;
+        // What is under another name has another lock, and another log: two servers would overwrite each other, and after a
+        // crash a part of the database would be missing.
+        let names = std::fs::metadata(&options.path).map_err(as_file)?.nlink();
+        if names > 1 {
+            return Err(OpenError::ManyNames { path, names });
+        }
         let lock_file = lock_path(&options.path);
         let lock = Lock::take(&lock_file).map_err(|failure| match failure {
             LockFailure::Held => OpenError::InUse { database: path.clone(), lock: lock_file.clone() },

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test target uses a part of it")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
@@ -80,6 +80,26 @@ impl Server {
     /// Starts a server with flags, which a restart leaves out.
     pub(crate) fn start_with_flags(flags: &[&str]) -> Self {
         Self::start_in(tempfile::tempdir().unwrap(), Vec::new(), flags)
+    }
+
+    /// Starts a server whose stdout and stderr are given, so that nothing of its log is seen here; with a line in `.env`
+    /// that it has something to say about.
+    pub(crate) fn start_unseen(settings: &[(&str, &str)], output: impl Fn() -> Stdio) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        std::fs::write(data_dir.path().join(".env"), "no pair\n").unwrap();
+        // No log tells the port: it is found free on an address that nobody else listens on or calls from.
+        let address = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
+        let mut settings: Vec<(String, String)> =
+            settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        settings.push(("LISTEN_ADDR".to_owned(), address.to_string()));
+        let mut command = command(data_dir.path(), &settings);
+        let process = Process(command.stdout(output()).stderr(output()).spawn().unwrap());
+        let log = Mutex::new(mpsc::channel().1);
+        let server = Self { process, address, log, data_dir: Some(data_dir), settings };
+        eventually("the server is ready", || {
+            server.try_request("GET", "/readyz", &[], "").is_ok_and(|answer| answer.status == 200)
+        });
+        server
     }
 
     fn start_in(data_dir: TempDir, settings: Vec<(String, String)>, flags: &[&str]) -> Self {

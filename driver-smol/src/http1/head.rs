@@ -19,7 +19,6 @@ const _: () = assert!(HEAD_MAX_BYTES <= u16::MAX as usize, "offsets of fields ar
 /// What the header fields come to.
 #[derive(Debug)]
 pub(super) struct Head {
-    pub(super) fields: Vec<Field>,
     pub(super) framing: Framing,
     pub(super) keep_alive: bool,
     pub(super) expects_continue: bool,
@@ -36,24 +35,28 @@ pub(super) enum Framing {
     TooLarge,
 }
 
-/// Parses a request line (RFC 9112, section 3), which stands at the start of the head.
-pub(super) fn parse_request_line(line: &[u8]) -> Result<RequestLine, Rejection> {
-    const SHAPE: Rejection = Rejection::Malformed("the request line must be a method, a target and HTTP/1.1");
+/// The method, the target and the version of a request line (RFC 9112, section 3). What has not even these is another
+/// protocol.
+pub(super) fn split_request_line(line: &[u8]) -> Result<[&[u8]; 3], Rejection> {
     let mut words = line.split(|&byte| byte == b' ');
-    let (Some(method), Some(target), Some(version), None) = (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Err(SHAPE);
-    };
-    if !is_token(method) || target.is_empty() {
-        return Err(SHAPE);
+    match [words.next(), words.next(), words.next(), words.next()] {
+        [Some(method), Some(target), Some(version), None]
+            if is_token(method) && !target.is_empty() && is_version(version) =>
+        {
+            Ok([method, target, version])
+        }
+        _ => Err(Rejection::Malformed("the request line must be a method, a target and HTTP/1.1")),
     }
+}
+
+/// Parses a request line, which stands at the start of the head.
+pub(super) fn parse_request_line(line: &[u8]) -> Result<RequestLine, Rejection> {
+    let [method, target, version] = split_request_line(line)?;
     // The version first, as it says how the rest is to be read: `PRI * HTTP/2.0` opens HTTP/2.
     let version = match version {
         b"HTTP/1.1" => Version::Http1_1,
         b"HTTP/1.0" => Version::Http1_0,
-        other => {
-            return Err(if is_version(other) { Rejection::UnsupportedVersion } else { SHAPE });
-        }
+        _ => return Err(Rejection::UnsupportedVersion),
     };
     let start = method.len() + 1;
     // http-types takes any case; RFC 9110, section 9.1: methods are case-sensitive.
@@ -63,25 +66,24 @@ pub(super) fn parse_request_line(line: &[u8]) -> Result<RequestLine, Rejection> 
     Ok(RequestLine { method, version, target: start..start + target.len() })
 }
 
-/// Parses the fields that stand in `range` of `bytes`, their empty line included, and lower-cases their names in place.
+/// Finds the fields that stand in `range` of `bytes`, their empty line included, and lower-cases their names in place.
 /// `count` is the number of lines.
-pub(super) fn parse_fields(
-    bytes: &mut [u8],
-    range: Range<usize>,
-    count: usize,
-    version: Version,
-) -> Result<Head, Rejection> {
+pub(super) fn find_fields(bytes: &mut [u8], range: Range<usize>, count: usize) -> Result<Vec<Field>, Rejection> {
     // Clearing all 128 places would cost as much as parsing a usual head.
     let fields =
         if count <= 24 { locate::<24>(bytes, range, count)? } else { locate::<FIELDS_MAX>(bytes, range, count)? };
     for field in &fields {
         bytes[usize::from(field.name.0)..usize::from(field.name.1)].make_ascii_lowercase();
     }
+    Ok(fields)
+}
 
+/// What the fields come to.
+pub(super) fn read_fields(bytes: &[u8], fields: &[Field], version: Version) -> Result<Head, Rejection> {
     let (mut host, mut length, mut encoding) = (None, None, None);
     let mut connection = Connection::default();
     let mut expects_continue = false;
-    for field in &fields {
+    for field in fields {
         let value = slice(bytes, field.value);
         match slice(bytes, field.name) {
             b"host" => once(&mut host, value, "there must be one Host header")?,
@@ -102,7 +104,6 @@ pub(super) fn parse_fields(
     }
     Ok(Head {
         framing: framing(length, encoding, is_1_0)?,
-        fields,
         keep_alive: if is_1_0 { connection.keep_alive && !connection.close } else { !connection.close },
         // RFC 9110, section 10.1.1: a server ignores it in HTTP/1.0.
         expects_continue: expects_continue && !is_1_0,

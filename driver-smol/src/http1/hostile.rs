@@ -124,6 +124,13 @@ fn request_lines_that_are_refused() {
         ("GET / HTTP/", MALFORMED),
         ("GET / HTTP/x.y", MALFORMED),
         ("GET / ICY/1.1", MALFORMED),
+        ("GET /a\0b HTTP/1.1", MALFORMED),
+        ("GET /a\x7Fb HTTP/1.1", MALFORMED),
+    ] {
+        // At once: what speaks another protocol may wait for us instead of sending an empty line.
+        check(format!("{line}\r\n").as_bytes(), &[Seen::Refused(rejection)]);
+    }
+    for (line, rejection) in [
         ("GET http://h/ HTTP/1.1", MALFORMED),
         ("CONNECT h:443 HTTP/1.1", MALFORMED),
         ("OPTIONS * HTTP/1.1", MALFORMED),
@@ -132,8 +139,6 @@ fn request_lines_that_are_refused() {
         ("GET /a#b HTTP/1.1", MALFORMED),
         ("GET /\u{e4} HTTP/1.1", MALFORMED),
         ("GET /a\tb HTTP/1.1", MALFORMED),
-        ("GET /a\0b HTTP/1.1", MALFORMED),
-        ("GET /a\x7Fb HTTP/1.1", MALFORMED),
         ("get / HTTP/1.1", Rejection::UnknownMethod),
         ("BREW /pot HTTP/1.1", Rejection::UnknownMethod),
         ("BREW pot HTTP/1.1", Rejection::UnknownMethod),
@@ -144,8 +149,9 @@ fn request_lines_that_are_refused() {
         ("BREW pot HTTP/3.0", Rejection::UnsupportedVersion),
         ("PRI * HTTP/2.0", Rejection::UnsupportedVersion),
     ] {
-        // At once: what speaks another protocol may wait for us instead of sending an empty line.
-        check(format!("{line}\r\n").as_bytes(), &[Seen::Refused(rejection)]);
+        // At the end of the head, which may name the request.
+        check(format!("{line}\r\nHost: h\r\nX: y\r\n").as_bytes(), &[]);
+        check(format!("{line}\r\nHost: h\r\nX: y\r\n\r\n").as_bytes(), &[Seen::Refused(rejection)]);
     }
     check(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[Seen::Refused(Rejection::UnsupportedVersion)]);
     check(b"\x16\x03\x01\x02\0\x01\0", &[Seen::Refused(MALFORMED)]);

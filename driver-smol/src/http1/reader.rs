@@ -1,13 +1,16 @@
 //! The strict request reader: bytes in, requests or a refusal out.
 
 use std::mem;
+use std::ops::Range;
 
 use chatapi_core::api::{REQUEST_BODY_MAX_BYTES, Rejection};
 
 use super::chunked::{Chunked, Decoded};
-use super::head::{FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, parse_fields, parse_request_line};
+use super::head::{
+    FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, find_fields, parse_request_line, read_fields, split_request_line,
+};
 use super::lines::{LineError, Lines};
-use super::request::{Request, RequestLine};
+use super::request::{Field, Request, RequestLine, slice};
 
 /// What is written when [`RequestReader::take_continue`] says so.
 pub const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -69,7 +72,7 @@ impl RequestReader {
     pub fn next_request(&mut self) -> Result<Option<Request>, Rejection> {
         let pending = match &mut self.state {
             State::Open(pending) => pending,
-            State::Failed(rejection) => return Err(*rejection),
+            State::Failed(failure) => return Err(failure.rejection),
             State::Idle { .. } | State::Closed(_) => return Ok(None),
         };
         match pending.advance() {
@@ -88,7 +91,8 @@ impl RequestReader {
                 Ok(Some(request))
             }
             Err(rejection) => {
-                self.state = State::Failed(rejection);
+                let request_id = pending.request_id().map(<[u8]>::to_vec);
+                self.state = State::Failed(Box::new(Failure { rejection, request_id }));
                 Err(rejection)
             }
         }
@@ -117,6 +121,17 @@ impl RequestReader {
         }
     }
 
+    /// `X-Request-Id` of the request that is on its way or was refused, for its answer. `None` where its head is not
+    /// complete, could not be read, or does not hold just one.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&[u8]> {
+        match &self.state {
+            State::Open(pending) => pending.request_id(),
+            State::Failed(failure) => failure.request_id.as_deref(),
+            State::Idle { .. } | State::Closed(_) => None,
+        }
+    }
+
     /// The bytes that follow the request last given: after an upgrade they are the new protocol's.
     #[must_use]
     pub fn into_rest(self) -> Vec<u8> {
@@ -133,7 +148,8 @@ impl RequestReader {
         match &self.state {
             State::Open(pending) => pending.bytes.capacity(),
             State::Closed(rest) => rest.capacity(),
-            State::Idle { .. } | State::Failed(_) => 0,
+            State::Failed(failure) => failure.request_id.as_ref().map_or(0, Vec::capacity),
+            State::Idle { .. } => 0,
         }
     }
 }
@@ -142,7 +158,7 @@ impl RequestReader {
 enum State {
     Idle { blank_lines: u8 },
     Open(Box<Pending>),
-    Failed(Rejection),
+    Failed(Box<Failure>),
     Closed(Vec<u8>),
 }
 
@@ -150,6 +166,13 @@ impl Default for State {
     fn default() -> Self {
         Self::Idle { blank_lines: 0 }
     }
+}
+
+/// Why no request follows, and how the sender of the last one named it.
+#[derive(Debug)]
+struct Failure {
+    rejection: Rejection,
+    request_id: Option<Vec<u8>>,
 }
 
 /// A request on its way.
@@ -160,9 +183,20 @@ struct Pending {
     lines: Lines,
     blank_lines: u8,
     continue_due: bool,
-    line: Option<(RequestLine, usize)>,
-    fields: usize,
-    body: Option<(Head, Reading)>,
+    /// Where the request line stands, and where the fields begin.
+    line: Option<(Range<usize>, usize)>,
+    field_lines: usize,
+    /// Once the head could be read.
+    fields: Vec<Field>,
+    body: Option<Body>,
+}
+
+/// A body on its way, and the head that it follows.
+#[derive(Debug)]
+struct Body {
+    line: RequestLine,
+    head: Head,
+    reading: Reading,
 }
 
 #[derive(Debug)]
@@ -186,17 +220,25 @@ enum Progress {
 
 impl Pending {
     fn new(bytes: Vec<u8>, blank_lines: u8) -> Self {
-        let lines = Lines::default();
-        Self { bytes, lines, blank_lines, continue_due: false, line: None, fields: 0, body: None }
+        Self {
+            bytes,
+            lines: Lines::default(),
+            blank_lines,
+            continue_due: false,
+            line: None,
+            field_lines: 0,
+            fields: Vec::new(),
+            body: None,
+        }
     }
 
     fn push(&mut self, bytes: &[u8]) {
         self.continue_due = false;
         // It grows as bytes come, not as they are announced, and not past what a body may take.
-        let most = match &self.body {
-            None | Some((_, Reading::TooLarge(_))) => HEAD_MAX_BYTES,
-            Some((_, Reading::Length(_, end))) => *end,
-            Some((_, Reading::Chunked(chunked))) => chunked.start() + REQUEST_BODY_MAX_BYTES,
+        let most = match self.body.as_ref().map(|body| &body.reading) {
+            None | Some(Reading::TooLarge(_)) => HEAD_MAX_BYTES,
+            Some(Reading::Length(_, end)) => *end,
+            Some(Reading::Chunked(chunked)) => chunked.start() + REQUEST_BODY_MAX_BYTES,
         };
         let needed = self.bytes.len() + bytes.len();
         if needed > self.bytes.capacity() {
@@ -216,8 +258,14 @@ impl Pending {
         self.advance_body()
     }
 
-    /// The length of the head, once all of it is there. The request line is checked as soon as it is complete: what
-    /// speaks another protocol may never send an empty line.
+    fn request_id(&self) -> Option<&[u8]> {
+        let mut ids = self.fields.iter().filter(|field| slice(&self.bytes, field.name) == b"x-request-id");
+        let id = ids.next()?;
+        ids.next().is_none().then(|| slice(&self.bytes, id.value))
+    }
+
+    /// The length of the head, once all of it is there. That it is HTTP is checked as soon as the request line is complete:
+    /// what speaks another protocol may never send an empty line.
     fn find_head_end(&mut self) -> Result<Option<usize>, Rejection> {
         loop {
             let line = match self.lines.next_line(&self.bytes, HEAD_MAX_BYTES) {
@@ -237,11 +285,14 @@ impl Pending {
                     self.bytes.drain(..self.lines.position());
                     self.lines = Lines::default();
                 }
-                (None, false) => self.line = Some((parse_request_line(&self.bytes[line])?, self.lines.position())),
+                (None, false) => {
+                    split_request_line(&self.bytes[line.clone()])?;
+                    self.line = Some((line, self.lines.position()));
+                }
                 (Some(_), true) => return Ok(Some(self.lines.position())),
                 (Some(_), false) => {
-                    self.fields += 1;
-                    if self.fields > FIELDS_MAX {
+                    self.field_lines += 1;
+                    if self.field_lines > FIELDS_MAX {
                         return Err(Rejection::HeadTooLarge);
                     }
                 }
@@ -253,19 +304,22 @@ impl Pending {
         let Some((line, fields_start)) = &self.line else {
             return Ok(());
         };
-        let head = parse_fields(&mut self.bytes, *fields_start..head_end, self.fields, line.version)?;
+        // First of all the fields: whatever else is wrong with the head, its sender gets its own request id back.
+        self.fields = find_fields(&mut self.bytes, *fields_start..head_end, self.field_lines)?;
+        let line = parse_request_line(&self.bytes[line.clone()])?;
+        let head = read_fields(&self.bytes, &self.fields, line.version)?;
         let reading = match head.framing {
             Framing::Length(length) => Reading::Length(head_end, head_end + length),
             Framing::Chunked => Reading::Chunked(Chunked::new(head_end)),
             Framing::TooLarge => Reading::TooLarge(head_end),
         };
         self.continue_due = head.expects_continue && self.bytes.len() == head_end;
-        self.body = Some((head, reading));
+        self.body = Some(Body { line, head, reading });
         Ok(())
     }
 
     fn advance_body(&mut self) -> Result<Progress, Rejection> {
-        let Some((_, reading)) = &mut self.body else {
+        let Some(Body { reading, .. }) = &mut self.body else {
             return Ok(Progress::Partial);
         };
         let (body, rest) = match reading {
@@ -281,7 +335,7 @@ impl Pending {
                 }
             }
         };
-        let (Some((line, _)), Some((head, _))) = (self.line.take(), self.body.take()) else {
+        let Some(Body { line, head, .. }) = self.body.take() else {
             return Ok(Progress::Partial);
         };
         let rest = if body.is_some() {
@@ -294,7 +348,8 @@ impl Pending {
             Vec::new()
         };
         let keep_alive = head.keep_alive && body.is_some();
-        let request = Request { line, fields: head.fields, bytes: mem::take(&mut self.bytes), body, keep_alive };
+        let (fields, bytes) = (mem::take(&mut self.fields), mem::take(&mut self.bytes));
+        let request = Request { line, fields, bytes, body, keep_alive };
         Ok(Progress::Complete { request, rest })
     }
 }

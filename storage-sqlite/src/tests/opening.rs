@@ -104,6 +104,23 @@ fn what_is_refused_keeps_its_log() {
 }
 
 #[test]
+fn a_database_with_two_names_is_refused_under_each_and_served_again_under_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, link) = (directory.path().join("chat.db"), directory.path().join("link.db"));
+    let first = Store::open(Options::new(&path)).unwrap();
+    fs::hard_link(&path, &link).unwrap();
+    for name in [&link, &path] {
+        let refused = Store::open(Options::new(name)).unwrap_err();
+        assert!(matches!(refused, OpenError::ManyNames { names: 2, .. }), "{refused:?}");
+        assert!(refused.to_string().contains(name.to_str().unwrap()), "{refused}");
+    }
+    assert!(!directory.path().join("link.db.lock").exists());
+    drop(first);
+    fs::remove_file(&link).unwrap();
+    drop(Store::open(Options::new(&path)).unwrap());
+}
+
+#[test]
 fn a_file_that_is_no_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notes.txt");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use super::answer::Answer;
 use super::error::{ApiError, ErrorCode};
-use super::parse::draw_request_id;
+use super::parse::request_id;
 use crate::limits::RateLimitStatus;
 use crate::secret::Entropy;
 
@@ -19,6 +19,14 @@ pub struct ResponseMeta {
     pub request_id: String,
     /// Whether the request was an HTTP one that wants its body left out (`HEAD`).
     pub is_head: bool,
+}
+
+impl ResponseMeta {
+    /// Of what never became a request. `given` is its one `X-Request-Id`, where the head could be read.
+    #[must_use]
+    pub fn of_refused(given: Option<&[u8]>, entropy: &mut dyn Entropy) -> Self {
+        Self { request_id: request_id(given, entropy), is_head: false }
+    }
 }
 
 /// An HTTP response. `Content-Length`, `Date` and `Connection` are the driver's, but for the `Connection: Upgrade` of a
@@ -80,9 +88,9 @@ pub fn encode(meta: &ResponseMeta, answer: &Answer) -> HttpResponse {
     response
 }
 
-/// Encodes the answer to what was no proper request, with a request id drawn from `entropy`.
+/// Encodes the answer to what was no proper request, or came when none could be served.
 #[must_use]
-pub fn reject(rejection: Rejection, entropy: &mut dyn Entropy) -> HttpResponse {
+pub fn reject(rejection: Rejection, meta: &ResponseMeta) -> HttpResponse {
     let error = match rejection {
         Rejection::Malformed(reason) => ApiError::new(ErrorCode::Validation, reason),
         Rejection::Timeout => ApiError::new(
@@ -99,8 +107,7 @@ pub fn reject(rejection: Rejection, entropy: &mut dyn Entropy) -> HttpResponse {
         Rejection::Stopped => ApiError::unavailable("the server is shutting down: try again", 5_000),
         Rejection::Overloaded => ApiError::unavailable("the server is full: try again later", 1_000),
     };
-    let meta = ResponseMeta { request_id: draw_request_id(entropy), is_head: false };
-    HttpResponse { close: true, ..refuse(&meta, &error, &[]) }
+    HttpResponse { close: true, ..refuse(meta, &error, &[]) }
 }
 
 /// The headers of the 101 to an accepted handshake, but for those of the upgrade itself, which are the driver's.

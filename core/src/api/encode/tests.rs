@@ -260,7 +260,7 @@ fn what_was_no_proper_request_ends_the_connection() {
         (Rejection::Overloaded, 503, "UNAVAILABLE"),
         (Rejection::Stopped, 503, "UNAVAILABLE"),
     ] {
-        let response = reject(rejection, &mut Sevens);
+        let response = reject(rejection, &ResponseMeta::of_refused(None, &mut Sevens));
         assert_eq!(response.status, status);
         let start = format!(r#"{{"success":false,"error":{{"code":"{code}","message":""#);
         assert!(text(&response).starts_with(&start), "{}", text(&response));
@@ -268,5 +268,9 @@ fn what_was_no_proper_request_ends_the_connection() {
         let id = header(&response, "X-Request-Id").unwrap();
         assert!(id.starts_with("req_") && id.len() >= 20, "{id}");
         assert_eq!(header(&response, "Retry-After").is_some(), status == 503);
+        let named = reject(rejection, &ResponseMeta::of_refused(Some(b"r-1"), &mut Sevens));
+        assert_eq!(header(&named, "X-Request-Id"), Some("r-1"));
+        let unfit = reject(rejection, &ResponseMeta::of_refused(Some(b"r 1"), &mut Sevens));
+        assert_eq!(unfit, response);
     }
 }

@@ -52,14 +52,6 @@ impl<'a> Headers<'a> {
         headers
     }
 
-    /// `X-Request-Id` of the answer: the caller's if it is fit to be echoed, else drawn.
-    pub(super) fn request_id(&self, entropy: &mut dyn Entropy) -> String {
-        match self.request_id.once().and_then(visible_ascii) {
-            Some(given) => given.to_owned(),
-            None => draw_request_id(entropy),
-        }
-    }
-
     /// What the request says of its caller.
     pub(super) fn credentials(&self, host: &dyn ParseHost) -> Credentials {
         Credentials {
@@ -145,8 +137,16 @@ impl<'a> Single<'a> {
     }
 }
 
-/// Draws a request id: `req_` and 96 random bits.
-pub(crate) fn draw_request_id(entropy: &mut dyn Entropy) -> String {
+/// `X-Request-Id` of the answer: the caller's if it is fit to be echoed, else drawn.
+pub(crate) fn request_id(given: Option<&[u8]>, entropy: &mut dyn Entropy) -> String {
+    match given.and_then(visible_ascii) {
+        Some(given) => given.to_owned(),
+        None => draw_request_id(entropy),
+    }
+}
+
+/// `req_` and 96 random bits.
+fn draw_request_id(entropy: &mut dyn Entropy) -> String {
     let mut bytes = [0; 12];
     entropy.fill(&mut bytes);
     format!("req_{}", URL_SAFE_NO_PAD.encode(bytes))

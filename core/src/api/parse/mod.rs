@@ -21,7 +21,7 @@ use headers::{Headers, Single};
 use query::Query;
 use router::{Endpoint, Route};
 
-pub(super) use headers::draw_request_id;
+pub(super) use headers::request_id;
 
 /// An HTTP request as the driver's reader framed it.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +76,8 @@ pub struct Upgrade {
 /// Parses a request. The [`ResponseMeta`] goes with it to [`super::encode`].
 pub fn parse_request(parts: &RequestParts<'_>, host: &mut dyn ParseHost) -> (ResponseMeta, Action) {
     let headers = Headers::read(parts.headers);
-    let meta = ResponseMeta { request_id: headers.request_id(host), is_head: parts.method == "HEAD" };
+    let request_id = request_id(headers.request_id.once(), host);
+    let meta = ResponseMeta { request_id, is_head: parts.method == "HEAD" };
     let action = action(parts, &headers, &meta, host);
     (meta, action)
 }

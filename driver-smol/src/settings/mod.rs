@@ -1,14 +1,21 @@
 //! The configuration (protocol, section 10): flags over the environment over `.env`.
 
-use std::collections::BTreeMap;
+mod sources;
+mod values;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use chatapi_core::{AllowedOrigins, Config, Micros};
+use chatapi_core::{Config, Micros};
 use chatapi_storage_sqlite::Synchronous;
+
+pub use sources::Sources;
+use values::{
+    every_interface, parse_boolean, parse_duration, parse_interval, parse_listen_addr, parse_origins, positive,
+};
 
 /// Everything an operator can set.
 #[derive(Clone)]
@@ -31,6 +38,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// `--record`; `None` where nothing is recorded.
     pub record: Option<Record>,
+    /// How webhooks are called.
+    pub webhooks: Webhooks,
     /// What the core decides on.
     pub core: Config,
     /// What was set but has no effect, for the log.
@@ -46,6 +55,21 @@ pub struct Record {
     pub max_bytes: u64,
 }
 
+/// How webhooks are called (protocol, section 8).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Webhooks {
+    /// `WORKER_INTERVAL`: how often finished deliveries are looked through.
+    pub worker_interval: Duration,
+    /// `RETRY_INTERVAL`: how long after the first failure the next attempt is made.
+    pub retry_interval: Duration,
+    /// `WEBHOOK_CONCURRENCY`: requests at a time.
+    pub concurrency: u32,
+    /// `WEBHOOK_BREAKER_OPEN`: for how long an endpoint that failed again and again is left alone at first.
+    pub breaker_open: Duration,
+    /// `WEBHOOK_BLOCK_PRIVATE`: whether private addresses are never called.
+    pub block_private: bool,
+}
+
 /// How logs look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
@@ -57,21 +81,12 @@ pub enum LogFormat {
 
 /// A setting that does not parse.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{variable} takes {takes}, not {value:?}")]
+#[error("{variable} takes {takes}, not {found}")]
 pub struct SettingError {
     variable: &'static str,
     takes: &'static str,
-    value: String,
-}
-
-/// Where a variable's value comes from, the strongest first.
-pub struct Sources {
-    /// From the command line: by the names of variables, and [`RECORD`] and [`RECORD_MAX_SIZE`].
-    pub flags: BTreeMap<&'static str, String>,
-    /// The environment.
-    pub environment: BTreeMap<String, String>,
-    /// `.env` in the working directory.
-    pub file: BTreeMap<String, String>,
+    /// The value, or what it is, where it may hold a secret.
+    found: String,
 }
 
 /// A variable that is also a flag: `LISTEN_ADDR`, `--listen-addr`.
@@ -91,12 +106,17 @@ macro_rules! variables {
 
 variables! {
     "LISTEN_ADDR": "Where to listen; :PORT means every interface, port 0 picks one [default: :8080]",
-    "DATABASE_DSN": "The database: a path or file:PATH [default: chatapi.db]",
+    "DATABASE_DSN": "The database: a path or file:PATH; parameters after a ? have no effect [default: chatapi.db]",
     "DATA_DIR": "Where a relative database path is; made if missing [default: the working directory]",
     "WS_ALLOWED_ORIGINS": "Origins of browsers that may call, comma-separated, * for any [default: none]",
     "WS_MAX_CONNECTIONS_PER_USER": "WebSocket connections of one user [default: 5]",
     "DEFAULT_RATE_LIMIT": "Requests and frames a second for a tenant that sets none [default: 100]",
+    "WORKER_INTERVAL": "How often finished deliveries are looked through, as in 30s [default: 30s]",
+    "RETRY_INTERVAL": "How long after a webhook's first failure it is called again [default: 30s]",
     "RETRY_MAX_ATTEMPTS": "Attempts of a webhook in all [default: 5]",
+    "WEBHOOK_CONCURRENCY": "Webhooks called at a time [default: 64]",
+    "WEBHOOK_BREAKER_OPEN": "How long an endpoint that keeps failing is left alone at first [default: 30s]",
+    "WEBHOOK_BLOCK_PRIVATE": "true or false: whether webhooks at private addresses are never called [default: false]",
     "LARGE_ROOM_MEMBERS": "Rooms with more members go without typing and presence [default: 100]",
     "SHUTDOWN_DRAIN_TIMEOUT": "How long a shutdown may take, as in 10s [default: 10s]",
     "DATABASE_SYNCHRONOUS": "full, or normal: faster, and a power cut may take the last moments [default: full]",
@@ -108,13 +128,6 @@ variables! {
 pub const RECORD: &str = "--record";
 /// The flag that bounds it.
 pub const RECORD_MAX_SIZE: &str = "--record-max-size";
-const RECORD_MAX_SIZE_DEFAULT: u64 = 1 << 30;
-/// A recording must hold its first line at least.
-const RECORD_MAX_SIZE_LEAST: u64 = 64 * 1024;
-
-/// The shortest master key, in characters.
-const MASTER_KEY_MIN_CHARS: usize = 16;
-
 impl Settings {
     /// Reads every setting.
     ///
@@ -124,13 +137,16 @@ impl Settings {
     pub fn read(sources: &Sources) -> Result<Self, SettingError> {
         let mut warnings = Vec::new();
         let defaults = Config::default();
-        let data_dir = PathBuf::from(sources.get("DATA_DIR").unwrap_or_else(|| ".".to_owned()));
-        let origins = sources.get("WS_ALLOWED_ORIGINS").or_else(|| sources.get("ALLOWED_ORIGINS"));
+        let data_dir = PathBuf::from(sources.get("DATA_DIR")?.unwrap_or_else(|| ".".to_owned()));
+        let origins = match sources.get("WS_ALLOWED_ORIGINS")? {
+            Some(origins) => Some(origins),
+            None => sources.get("ALLOWED_ORIGINS")?,
+        };
         let drain = sources.parse("SHUTDOWN_DRAIN_TIMEOUT", "a duration like 500ms, 10s or 5m", parse_duration)?;
-        if sources.get("LOG_DIR").is_some() {
+        if sources.is_set("LOG_DIR") {
             warnings.push("LOG_DIR has no effect: logs go to stdout".to_owned());
         }
-        let metrics_token = sources.get("METRICS_TOKEN");
+        let metrics_token = sources.get("METRICS_TOKEN")?;
         let core = Config {
             allowed_origins: origins.as_deref().map_or(defaults.allowed_origins, parse_origins),
             max_connections_per_user: sources
@@ -179,72 +195,31 @@ impl Settings {
                 _ => None,
             })?,
             record: sources.record()?,
+            webhooks: Webhooks::read(sources)?,
             core,
             warnings,
         })
     }
 }
 
-impl Sources {
-    /// A variable's value; an empty one counts as not set.
-    fn get(&self, variable: &str) -> Option<String> {
-        let flag = self.flags.get(variable);
-        let value = flag.or_else(|| self.environment.get(variable)).or_else(|| self.file.get(variable))?;
-        (!value.is_empty()).then(|| value.clone())
-    }
-
-    fn parse<T>(
-        &self,
-        variable: &'static str,
-        takes: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<Option<T>, SettingError> {
-        let Some(value) = self.get(variable) else {
-            return Ok(None);
+impl Webhooks {
+    fn read(sources: &Sources) -> Result<Self, SettingError> {
+        let interval = |variable| {
+            let default = Duration::from_secs(30);
+            let given = sources.parse(variable, "a duration above 0, like 500ms, 30s or 5m", parse_interval)?;
+            Ok(given.unwrap_or(default))
         };
-        parse(value.trim()).map(Some).ok_or(SettingError { variable, takes, value })
-    }
-
-    fn record(&self) -> Result<Option<Record>, SettingError> {
-        let Some(path) = self.flags.get(RECORD) else {
-            return Ok(None);
-        };
-        let takes = "a size like 64MiB or 1GiB, at least 64KiB";
-        let max_bytes = self
-            .parse(RECORD_MAX_SIZE, takes, |text| parse_size(text).filter(|bytes| *bytes >= RECORD_MAX_SIZE_LEAST))?
-            .unwrap_or(RECORD_MAX_SIZE_DEFAULT);
-        Ok(Some(Record { path: PathBuf::from(path), max_bytes }))
-    }
-
-    fn master_key(&self) -> Result<Option<String>, SettingError> {
-        let Some(key) = self.get("MASTER_API_KEY") else {
-            return Ok(None);
-        };
-        if key.chars().count() < MASTER_KEY_MIN_CHARS {
-            let value = "…".to_owned();
-            return Err(SettingError { variable: "MASTER_API_KEY", takes: "at least 16 characters", value });
-        }
-        Ok(Some(key))
-    }
-
-    /// The file that `DATABASE_DSN` names.
-    fn database(&self, warnings: &mut Vec<String>) -> Result<PathBuf, SettingError> {
-        let takes = "the path of a file, or file:PATH";
-        let file = self.parse("DATABASE_DSN", takes, |dsn| {
-            let (path, parameters) = match dsn.strip_prefix("file:") {
-                Some(uri) => uri.split_once('?').unwrap_or((uri, "")),
-                None => (dsn, ""),
-            };
-            if !parameters.is_empty() {
-                // Their values are not for the log: a key may be among them.
-                let names: Vec<&str> = parameters.split('&').filter_map(|pair| pair.split('=').next()).collect();
-                warnings.push(format!("the parameters of DATABASE_DSN have no effect: {}", names.join(", ")));
-            }
-            (!path.is_empty() && path != ":memory:").then(|| PathBuf::from(path))
-        })?;
-        Ok(file.unwrap_or_else(|| PathBuf::from("chatapi.db")))
+        Ok(Self {
+            worker_interval: interval("WORKER_INTERVAL")?,
+            retry_interval: interval("RETRY_INTERVAL")?,
+            concurrency: sources.parse("WEBHOOK_CONCURRENCY", AT_LEAST_ONE, positive)?.unwrap_or(64),
+            breaker_open: interval("WEBHOOK_BREAKER_OPEN")?,
+            block_private: sources.parse("WEBHOOK_BLOCK_PRIVATE", "true or false", parse_boolean)?.unwrap_or(false),
+        })
     }
 }
+
+const AT_LEAST_ONE: &str = "a whole number, at least 1";
 
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,86 +227,27 @@ impl fmt::Debug for Settings {
     }
 }
 
-const AT_LEAST_ONE: &str = "a whole number, at least 1";
-
-fn positive(text: &str) -> Option<u32> {
-    text.parse().ok().filter(|number| *number >= 1)
-}
-
-fn parse_origins(list: &str) -> AllowedOrigins {
-    let origins: Vec<String> =
-        list.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-    if origins.iter().any(|origin| origin == "*") { AllowedOrigins::Any } else { AllowedOrigins::Listed(origins) }
-}
-
-/// `:PORT` is every interface, of IPv6 and IPv4 where the system has both.
-fn parse_listen_addr(text: &str) -> Option<Vec<SocketAddr>> {
-    if let Some(port) = text.strip_prefix(':') {
-        return port.parse().ok().map(every_interface);
-    }
-    if let Some(port) = text.strip_prefix("localhost:") {
-        return Some(vec![SocketAddr::from(([127, 0, 0, 1], port.parse().ok()?))]);
-    }
-    text.parse().ok().map(|address| vec![address])
-}
-
-fn every_interface(port: u16) -> Vec<SocketAddr> {
-    vec![SocketAddr::from(([0_u16; 8], port)), SocketAddr::from(([0_u8; 4], port))]
-}
-
-/// A size in bytes: `65536`, `64KiB`, `64MiB`, `1GiB`.
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|character: char| !character.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit {
-        "" => 0,
-        "KiB" => 10,
-        "MiB" => 20,
-        "GiB" => 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
-}
-
-/// A Go-style duration: `500ms`, `30s`, `1h30m`. A bare number is none.
-fn parse_duration(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut total_ms = 0_f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
-        let (number, tail) = rest.split_at(digits);
-        let unit_length = tail.find(|character: char| character.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_length);
-        let unit_ms = match unit {
-            "ms" => 1.0,
-            "s" => 1_000.0,
-            "m" => 60_000.0,
-            "h" => 3_600_000.0,
-            _ => return None,
-        };
-        total_ms += number.parse::<f64>().ok()? * unit_ms;
-        rest = tail;
-    }
-    (!text.is_empty()).then_some(())?;
-    Duration::try_from_secs_f64(total_ms / 1_000.0).ok().filter(|duration| duration.as_secs() < 1 << 32)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt as _;
+
+    use chatapi_core::AllowedOrigins;
+
     use super::*;
 
     fn read(pairs: &[(&'static str, &str)]) -> Result<Settings, SettingError> {
-        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let environment = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
         Settings::read(&Sources { flags: BTreeMap::new(), environment, file: BTreeMap::new() })
     }
 
     #[test]
     fn a_flag_wins_over_the_environment_and_that_over_the_file() {
-        let from = |value: &str| BTreeMap::from([("LOG_LEVEL".to_owned(), value.to_owned())]);
         let mut sources = Sources {
-            flags: BTreeMap::from([("LOG_LEVEL", "error".to_owned())]),
-            environment: from("warn"),
-            file: from("debug"),
+            flags: BTreeMap::from([("LOG_LEVEL", "error".into())]),
+            environment: BTreeMap::from([("LOG_LEVEL".to_owned(), "warn".into())]),
+            file: BTreeMap::from([("LOG_LEVEL".to_owned(), "debug".to_owned())]),
         };
         assert_eq!(Settings::read(&sources).unwrap().log_level, tracing::Level::ERROR);
         sources.flags.clear();
@@ -348,11 +264,25 @@ mod tests {
             ("LISTEN_ADDR", "nowhere"),
             ("LISTEN_ADDR", ":99999"),
             ("DATABASE_DSN", ":memory:"),
+            ("DATABASE_DSN", ":memory:?cache=shared"),
+            ("DATABASE_DSN", "file::memory:"),
             ("DATABASE_DSN", "file::memory:?cache=shared"),
+            ("DATABASE_DSN", "file:x.db?mode=memory"),
+            ("DATABASE_DSN", "x.db?_busy_timeout=5000&mode=memory&cache=shared"),
+            ("DATABASE_DSN", "file:?_journal_mode=WAL"),
             ("WS_MAX_CONNECTIONS_PER_USER", "0"),
             ("DEFAULT_RATE_LIMIT", "-1"),
             ("DEFAULT_RATE_LIMIT", "1e3"),
             ("RETRY_MAX_ATTEMPTS", "0"),
+            ("WORKER_INTERVAL", "30"),
+            ("WORKER_INTERVAL", "0s"),
+            ("RETRY_INTERVAL", "soon"),
+            ("RETRY_INTERVAL", "-1s"),
+            ("WEBHOOK_CONCURRENCY", "0"),
+            ("WEBHOOK_CONCURRENCY", "many"),
+            ("WEBHOOK_BREAKER_OPEN", "30"),
+            ("WEBHOOK_BLOCK_PRIVATE", "yes"),
+            ("WEBHOOK_BLOCK_PRIVATE", "1"),
             ("SHUTDOWN_DRAIN_TIMEOUT", "10"),
             ("DATABASE_SYNCHRONOUS", "off"),
             ("LOG_LEVEL", "loud"),
@@ -371,28 +301,57 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_go_s() {
-        for (text, expected_ms) in [
-            ("500ms", Some(500)),
-            ("30s", Some(30_000)),
-            ("1.5s", Some(1_500)),
-            ("1h30m", Some(5_400_000)),
-            ("", None),
-            ("30", None),
-            ("s", None),
-            ("-1s", None),
-            ("1d", None),
-            ("1s ", None),
-        ] {
-            assert_eq!(parse_duration(text), expected_ms.map(Duration::from_millis), "{text:?}");
+    fn a_value_that_is_no_text_is_refused_under_its_name_and_not_repeated() {
+        let secrets = ["MASTER_API_KEY", "METRICS_TOKEN", "ALLOWED_ORIGINS"];
+        for variable in VARIABLES.iter().map(|variable| variable.name).chain(secrets) {
+            let value = OsString::from_vec(b"hunter2hunter2hunter2\xFF".to_vec());
+            let mut sources = Sources {
+                flags: BTreeMap::new(),
+                environment: BTreeMap::from([(variable.to_owned(), value.clone())]),
+                file: BTreeMap::new(),
+            };
+            let error = Settings::read(&sources).map(|_| ()).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("{variable} takes ")) && !error.contains("hunter"), "{error}");
+            sources.environment.clear();
+            sources.flags.insert(variable, value);
+            assert_eq!(Settings::read(&sources).map(|_| ()).unwrap_err().to_string(), error);
         }
+    }
+
+    #[test]
+    fn webhooks_are_called_as_is_set() {
+        let by_default = read(&[]).unwrap().webhooks;
+        let half_a_minute = Duration::from_secs(30);
+        let expected = Webhooks {
+            worker_interval: half_a_minute,
+            retry_interval: half_a_minute,
+            concurrency: 64,
+            breaker_open: half_a_minute,
+            block_private: false,
+        };
+        assert_eq!(by_default, expected);
+        let set = read(&[
+            ("WORKER_INTERVAL", "1m"),
+            ("RETRY_INTERVAL", "500ms"),
+            ("WEBHOOK_CONCURRENCY", "8"),
+            ("WEBHOOK_BREAKER_OPEN", "1h"),
+            ("WEBHOOK_BLOCK_PRIVATE", "true"),
+        ]);
+        let expected = Webhooks {
+            worker_interval: Duration::from_secs(60),
+            retry_interval: Duration::from_millis(500),
+            concurrency: 8,
+            breaker_open: Duration::from_secs(3_600),
+            block_private: true,
+        };
+        assert_eq!(set.unwrap().webhooks, expected);
     }
 
     #[test]
     fn a_recording_is_wanted_by_its_flag_alone_and_bounded_by_a_size() {
         assert_eq!(read(&[("RECORD", "x"), (RECORD, "x")]).unwrap().record, None);
         let record = |flags: &[(&'static str, &str)]| {
-            let flags = flags.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+            let flags = flags.iter().map(|(name, value)| (*name, (*value).into())).collect();
             Settings::read(&Sources { flags, environment: BTreeMap::new(), file: BTreeMap::new() })
         };
         let path = PathBuf::from("run.jsonl");
@@ -413,11 +372,26 @@ mod tests {
 
     #[test]
     fn a_data_source_name_is_a_path_and_its_parameters_are_ignored_with_a_warning() {
-        let dsn = "file:chat.db?_journal_mode=WAL&_key=hunter2";
-        let settings = read(&[("DATABASE_DSN", dsn), ("DATA_DIR", "/data")]).unwrap();
-        assert_eq!(settings.database, PathBuf::from("/data/chat.db"));
-        assert_eq!(settings.warnings, ["the parameters of DATABASE_DSN have no effect: _journal_mode, _key"]);
-        assert_eq!(read(&[("DATABASE_DSN", "/x/y.db")]).unwrap().database, PathBuf::from("/x/y.db"));
+        for (dsn, path, parameters) in [
+            ("file:chat.db?_journal_mode=WAL&_key=hunter2", "/data/chat.db", "_journal_mode, _key"),
+            ("chat.db?_journal_mode=WAL&cache=shared", "/data/chat.db", "_journal_mode, cache"),
+            ("/x/y.db?_fk", "/x/y.db", "_fk"),
+            ("file:/x/y.db", "/x/y.db", ""),
+            ("/x/y.db?", "/x/y.db", ""),
+            ("/x/y.db", "/x/y.db", ""),
+        ] {
+            let settings = read(&[("DATABASE_DSN", dsn), ("DATA_DIR", "/data")]).unwrap();
+            assert_eq!(settings.database, PathBuf::from(path), "{dsn}");
+            let warning = format!("the parameters of DATABASE_DSN have no effect: {parameters}");
+            let expected = if parameters.is_empty() { vec![] } else { vec![warning] };
+            assert_eq!(settings.warnings, expected, "{dsn}");
+        }
+    }
+
+    #[test]
+    fn a_data_source_that_is_refused_is_not_repeated() {
+        let error = read(&[("DATABASE_DSN", "file:x.db?_key=hunter2&mode=memory")]).map(|_| ()).unwrap_err();
+        assert_eq!(error.to_string(), "DATABASE_DSN takes the path of a file, or file:PATH, not a database in memory");
     }
 
     #[test]
