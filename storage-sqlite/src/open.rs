@@ -207,11 +207,11 @@ fn real_path(path: &Path) -> io::Result<PathBuf> {
 fn prepare(options: &Options) -> Result<(), OpenError> {
     let path = &options.path;
     let as_sqlite = |source| sqlite_error(path, source);
-    let mut connection =
-        connect(options, OpenFlags::SQLITE_OPEN_READ_WRITE, options.writer_cache_kib).map_err(as_sqlite)?;
+    let mut connection = open_file(options, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(as_sqlite)?;
     // Closing the last connection would move a log that is there into the file, and remove it: not where the file is not
-    // ours.
+    // ours. Already the settings may find out that it is no database.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(as_sqlite)?;
+    configure(&connection, options, options.writer_cache_kib).map_err(as_sqlite)?;
     let version = identify(&connection, path)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(as_sqlite)?;
     let mode: String =
@@ -253,8 +253,17 @@ fn identify(connection: &Connection, path: &Path) -> Result<i64, OpenError> {
 }
 
 fn connect(options: &Options, access: OpenFlags, cache_kib: u32) -> rusqlite::Result<Connection> {
+    let connection = open_file(options, access)?;
+    configure(&connection, options, cache_kib)?;
+    Ok(connection)
+}
+
+fn open_file(options: &Options, access: OpenFlags) -> rusqlite::Result<Connection> {
     // No mutex: a connection is used by one thread at a time, which the borrow checker sees to.
-    let connection = Connection::open_with_flags(&options.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    Connection::open_with_flags(&options.path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+}
+
+fn configure(connection: &Connection, options: &Options, cache_kib: u32) -> rusqlite::Result<()> {
     connection.busy_timeout(options.busy_timeout)?;
     connection.pragma_update(None, "synchronous", options.synchronous.as_pragma())?;
     connection.pragma_update(None, "cache_size", -i64::from(cache_kib))?;
@@ -262,7 +271,7 @@ fn connect(options: &Options, access: OpenFlags, cache_kib: u32) -> rusqlite::Re
     // The writer alone decides when to checkpoint.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     connection.set_prepared_statement_cache_capacity(64);
-    Ok(connection)
+    Ok(())
 }
 
 fn sqlite_error(path: &Path, source: rusqlite::Error) -> OpenError {

@@ -142,6 +142,19 @@ fn a_migration_that_fails_tells_its_number_and_the_complaint_but_not_the_script(
 }
 
 #[test]
+fn what_stands_beside_a_file_that_is_no_database_is_left_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("notes.txt");
+    fs::write(&path, "Dear diary").unwrap();
+    // It has the name of a log; what is encrypted looks like this too.
+    let beside = directory.path().join("notes.txt-wal");
+    fs::write(&beside, "no log at all").unwrap();
+    let refused = Store::open(Options::new(&path)).unwrap_err();
+    assert!(matches!(refused, OpenError::NotADatabase { .. }), "{refused:?}");
+    assert_eq!(fs::read_to_string(&beside).ok().as_deref(), Some("no log at all"));
+}
+
+#[test]
 fn a_missing_directory_is_named() {
     let refused = Store::open(Options::new("/nowhere/at/all/chat.db")).unwrap_err();
     assert!(matches!(refused, OpenError::File { .. }), "{refused:?}");
