@@ -8,7 +8,7 @@ use chatapi_core::OpId;
 use chatapi_core::store::{StoreReply, StoreRequest, StoreResult};
 use chatapi_storage_sqlite::{Options, Readers, Store, Synchronous, Writer};
 
-use crate::invariant::{Checked, ensure};
+use crate::invariant::{Checked, Invariant, Violation, ensure};
 
 /// A real store on a file.
 pub struct Differential {
@@ -108,10 +108,7 @@ impl Differential {
     fn open(&mut self) -> Checked<&mut Open> {
         if self.open.is_none() {
             let opened = open(&self.path).map_err(|error| {
-                crate::invariant::Violation::new(
-                    crate::invariant::Invariant::RestartEqualsStore,
-                    format!("SQLite does not open: {error}"),
-                )
+                Violation::new(Invariant::RestartEqualsStore, format!("SQLite does not open: {error}"))
             })?;
             self.open = Some(opened);
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::action::Scenario;
 use crate::differential::{Differential, KINDS};
-use crate::invariant::Violation;
+use crate::invariant::{Invariant, Violation};
 use crate::probe::{Probe, Probes};
 use crate::runner::{Options, run_scenario, run_seed};
 use crate::sabotage::Sabotage;
@@ -160,7 +160,7 @@ fn check_again(seed: u64, first: &Outcome, sabotage: Option<Sabotage>) -> Result
     }
     let step = diverging_step(seed, sabotage);
     let violation = Violation::new(
-        crate::invariant::Invariant::Determinism,
+        Invariant::Determinism,
         format!("the traces differ: {} and {}; the first step that does: {step}", first.trace, again.trace),
     );
     Err(BatchFailure::Broken(Box::new(Broken {

@@ -9,7 +9,6 @@ use super::{BucketName, Phase, Simulation};
 use crate::action::Peer;
 use crate::invariant::{Checked, Invariant, Violation, ensure};
 use crate::probe::Probe;
-use crate::sabotage::Sabotage;
 
 /// A connection is silent for this long, in microseconds, before another of its user may take its place.
 const PING_ANSWER_MAX: u64 = 10_000_000;
@@ -364,13 +363,7 @@ impl Simulation {
         let now = self.now().mono;
         let drain = self.setup.drain_timeout_ms * 1_000;
         if let Some(Phase::Draining { since }) = self.process.as_ref().map(|process| process.phase) {
-            // The core is woken at its deadline at the latest, unless the tick is late.
-            ensure!(
-                self.saboteur.as_ref().is_some_and(|saboteur| saboteur.kind == Sabotage::FastClock)
-                    || (now - since).0 <= drain,
-                CleanShutdown,
-                "the shutdown since {since:?} is not over at {now:?}"
-            );
+            ensure!((now - since).0 <= drain, CleanShutdown, "the shutdown since {since:?} is not over at {now:?}");
         }
         self.report_gone()
     }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::link::{Link, Owed, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
 use super::{Phase, Simulation};
 use crate::action::Peer;
-use crate::invariant::{Checked, ensure};
+use crate::invariant::{Checked, Invariant, Violation, ensure};
 use crate::probe::Probe;
 
 /// A server frame, as a client reads it.
@@ -266,14 +266,7 @@ impl Simulation {
 
 /// The first message of a room on a connection: the first that the user has not acknowledged, unless the backlog was
 /// not wanted or is cut to its newest thousand.
-fn check_first(
-    link: &Link,
-    room_id: &RoomId,
-    seq: u64,
-    acked: u64,
-    head: u64,
-    invariant: crate::invariant::Invariant,
-) -> Checked {
+fn check_first(link: &Link, room_id: &RoomId, seq: u64, acked: u64, head: u64, invariant: Invariant) -> Checked {
     let before = link.sent.acked_before.get(room_id).copied().unwrap_or(0);
     ensure!(
         seq > before || !link.wants_backlog,
@@ -284,7 +277,7 @@ fn check_first(
     );
     let is_cut = head.saturating_sub(acked) >= 1_000;
     if seq > acked + 1 && link.wants_backlog && !is_cut {
-        return Err(crate::invariant::Violation::new(
+        return Err(Violation::new(
             invariant,
             format!("{:?} of {} begins with {seq} of {room_id}, acknowledged is {acked}", link.conn, link.user),
         ));
