@@ -84,7 +84,9 @@ fn check_refusal(error: &OpenError, files: &Files, path: &Path) {
             }
         }
         OpenError::Sqlite { .. } | OpenError::Migration { .. } | OpenError::NoWriteAheadLog { .. } => {}
-        OpenError::InUse { .. } | OpenError::File { .. } | OpenError::Thread(_) => panic!("{text}"),
+        OpenError::InUse { .. } | OpenError::ManyNames { .. } | OpenError::File { .. } | OpenError::Thread(_) => {
+            panic!("{text}")
+        }
     }
 }
 
