@@ -30,7 +30,7 @@ impl std::fmt::Debug for Differential {
     }
 }
 
-/// Every kind of request, by the name that [`kind`] gives it.
+/// Every kind of request.
 pub const KINDS: [&str; 14] = [
     "Boot",
     "CheckWritable",
