@@ -19,6 +19,7 @@ pub struct Model {
     tenants: BTreeMap<TenantKey, u8>,
     rooms: BTreeMap<RoomId, ModelRoom>,
     by_age: Vec<RoomId>,
+    newest_ids: BTreeMap<&'static str, String>,
 }
 
 /// A room.
@@ -28,11 +29,26 @@ pub struct ModelRoom {
     pub tenant: u8,
     /// Its kind.
     pub kind: RoomType,
+    /// Its name, key and metadata.
+    pub labels: [Option<String>; 3],
     /// Its members, and how far each has acknowledged.
     pub members: BTreeMap<UserId, u64>,
     /// The message with number n stands at n - 1.
     pub messages: Vec<ModelMessage>,
     keys: BTreeMap<(UserId, String), KeyUse>,
+}
+
+/// A message as somebody is shown it.
+#[derive(Debug, Clone, Copy)]
+#[expect(missing_docs, reason = "the fields of the protocol")]
+pub struct Shown<'a> {
+    pub room_id: &'a RoomId,
+    pub seq: u64,
+    pub message_id: &'a str,
+    pub sender_id: &'a str,
+    pub content: &'a str,
+    pub meta: Option<&'a str>,
+    pub created_at: &'a str,
 }
 
 /// A message.
@@ -44,6 +60,10 @@ pub struct ModelMessage {
     pub sender_id: UserId,
     /// Its text.
     pub content: String,
+    /// What came with it.
+    pub meta: Option<String>,
+    /// Its stamp, as the wire has it.
+    pub created_at: String,
 }
 
 #[derive(Debug, Clone)]
@@ -121,6 +141,15 @@ impl Model {
         }
     }
 
+    /// Whether a user used the idempotency key of a text with another body.
+    #[must_use]
+    pub fn key_has_other_body(&self, room_id: &RoomId, user: &UserId, content: &str) -> bool {
+        let messages = self.rooms.get(room_id).map(|room| &room.messages);
+        messages.into_iter().flatten().any(|message| {
+            message.sender_id == *user && key_in(&message.content) == key_in(content) && message.content != content
+        })
+    }
+
     /// Whether a message is stored under a key that was used before, and is too old to count.
     #[must_use]
     pub fn forgets_a_key(&self, request: &StoreRequest, reply: &StoreReply) -> bool {
@@ -145,7 +174,15 @@ impl Model {
                 ensure!(twin.is_none(), OperationsOnce, "a second dm of the same two: {room:?}");
                 let members = new.members.iter().map(|(user, _)| (user.clone(), 0)).collect();
                 let tenant = self.tenants.get(&new.tenant).copied().unwrap_or(u8::MAX);
-                let stored = ModelRoom { tenant, kind: new.kind, members, messages: Vec::new(), keys: BTreeMap::new() };
+                let stored = ModelRoom {
+                    tenant,
+                    kind: new.kind,
+                    labels: [new.name.clone(), new.unique_key.clone(), new.metadata.clone()],
+                    members,
+                    messages: Vec::new(),
+                    keys: BTreeMap::new(),
+                };
+                self.check_ascends("room", new.room_id.as_str())?;
                 let earlier = self.rooms.insert(new.room_id.clone(), stored);
                 ensure!(earlier.is_none(), OperationsOnce, "two rooms have the id {}", new.room_id);
                 self.by_age.push(new.room_id.clone());
@@ -200,7 +237,21 @@ impl Model {
             message_id: new.message_id.clone(),
             sender_id: sender_id.clone(),
             content: new.content.clone(),
+            meta: new.meta.clone(),
+            created_at: new.created_at.to_string(),
         });
+        self.check_ascends("msg", new.message_id.as_str())
+    }
+
+    /// Ids sort by the time they were drawn, across restarts and clocks that step back; those of an earlier life of the
+    /// world's own making aside.
+    fn check_ascends(&mut self, kind: &'static str, id: &str) -> Checked {
+        if id.starts_with("msg_0000") {
+            return Ok(());
+        }
+        let newest = self.newest_ids.entry(kind).or_default();
+        ensure!(newest.as_str() < id, RestartEqualsStore, "{id} was drawn after {newest}");
+        id.clone_into(newest);
         Ok(())
     }
 
@@ -208,6 +259,12 @@ impl Model {
         let key = new.idempotency.as_ref().map(|idempotency| (new.sender_id.clone(), idempotency.key.clone()));
         let room = self.rooms.get(&new.room_id);
         let earlier = key.and_then(|key| room?.keys.get(&key));
+        let valid_since = new.idempotency.as_ref().map_or(i64::MIN, |idempotency| idempotency.valid_since.0);
+        ensure!(
+            earlier.is_none_or(|earlier| earlier.created_at_ms >= valid_since),
+            Idempotency,
+            "a key of {earlier:?} still counts for {new:?}"
+        );
         ensure!(
             earlier.is_some_and(|earlier| earlier.seq == message.seq),
             Idempotency,
@@ -218,11 +275,20 @@ impl Model {
 
     /// Whether a message that somebody is shown is durable, and is what it was.
     pub fn check_message(&self, message: &Message) -> Checked {
-        self.check_shown(&message.room_id, message.seq.0, message.message_id.as_str(), &message.content)
+        self.check_shown(&Shown {
+            room_id: &message.room_id,
+            seq: message.seq.0,
+            message_id: message.message_id.as_str(),
+            sender_id: message.sender_id.as_str(),
+            content: &message.content,
+            meta: message.meta.as_deref(),
+            created_at: &message.created_at.to_string(),
+        })
     }
 
     /// The same, of the parts of a frame.
-    pub fn check_shown(&self, room_id: &RoomId, seq: u64, message_id: &str, content: &str) -> Checked {
+    pub fn check_shown(&self, shown: &Shown<'_>) -> Checked {
+        let Shown { room_id, seq, message_id, sender_id, content, meta, created_at } = *shown;
         let stored = seq
             .checked_sub(1)
             .and_then(|index| self.rooms.get(room_id)?.messages.get(usize::try_from(index).unwrap_or(usize::MAX)));
@@ -231,7 +297,11 @@ impl Model {
             return Ok(());
         };
         ensure!(
-            stored.message_id.as_str() == message_id && stored.content == content,
+            stored.message_id.as_str() == message_id
+                && stored.content == content
+                && stored.sender_id.as_str() == sender_id
+                && stored.meta.as_deref() == meta
+                && stored.created_at == created_at,
             StableBodies,
             "{room_id} {seq} is shown as {message_id} {content:.60}, and was stored as {} {:.60}",
             stored.message_id,

@@ -9,6 +9,7 @@ use crate::action::{
 };
 use crate::choices::{Choices, Seeded};
 use crate::simulation::Simulation;
+use crate::simulation::clients::TOO_MUCH;
 
 /// A rate limit that is never reached.
 const HIGH: u32 = 1_000_000;
@@ -378,7 +379,7 @@ impl<C: Choices> Generator<C> {
         Text {
             key,
             variant: u8::from(self.workload.percent(15)) + 2 * u8::from(self.workload.percent(50)),
-            padding: self.workload.pick(&[0, 0, 0, 0, 10, 3_000]),
+            padding: self.workload.pick(&[0, 0, 0, 0, 10, 10, 3_000, TOO_MUCH]),
             escaped: self.workload.percent(30),
         }
     }

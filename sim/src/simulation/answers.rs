@@ -1,7 +1,7 @@
 //! What clients were answered, compared with the model.
 
-use chatapi_core::api::{Answer, ApiError, ErrorCode, Success, encode};
-use chatapi_core::model::{ListedRoom, Message};
+use chatapi_core::api::{Answer, ApiError, ErrorCode, HttpResponse, Success, encode};
+use chatapi_core::model::{ListedRoom, Message, Room};
 use chatapi_core::store::{MemberPage, MessagePage};
 use chatapi_core::{RequestId, RoomId};
 
@@ -10,7 +10,6 @@ use super::effects::Handling;
 use super::{BucketName, Outstanding, Phase, Simulation, user_id};
 use crate::action::Who;
 use crate::invariant::{Checked, Invariant, Violation, ensure};
-use crate::model::key_in;
 use crate::probe::Probe;
 
 impl Simulation {
@@ -20,6 +19,7 @@ impl Simulation {
             return Ok(());
         };
         let response = encode(&outstanding.meta, answer);
+        check_response(&outstanding, answer, &response)?;
         Self::check_isolation(outstanding.who.map(|who| who.tenant), &response.body)?;
         self.settle_limits(&outstanding, answer)?;
         if outstanding.is_abandoned && !matches!(outstanding.asked, Asked::CreateTenant(_)) {
@@ -54,7 +54,7 @@ impl Simulation {
             Asked::Token | Asked::Handshake { .. } => BucketName::Connects,
             Asked::CreateTenant(_)
             | Asked::CreateRoom { .. }
-            | Asked::ListRooms
+            | Asked::ListRooms { .. }
             | Asked::ReadRoom(_)
             | Asked::ListMembers(_)
             | Asked::Send { .. }
@@ -70,6 +70,12 @@ impl Simulation {
             match answer.result.as_ref().err().map(|error| error.code) {
                 Some(ErrorCode::RateLimitExceeded) => {
                     self.probes.hit(Probe::RateLimited);
+                    let after = answer.result.as_ref().err().and_then(|error| error.retry_after_ms);
+                    ensure!(
+                        after.is_some_and(|after| (1..=1_000).contains(&after)),
+                        RateLimit,
+                        "a request is to come back after {after:?} ms"
+                    );
                     self.charge(who.tenant, bucket, false, "a request")?;
                 }
                 Some(ErrorCode::Unavailable) => self.charge_perhaps(who.tenant, bucket),
@@ -96,9 +102,12 @@ impl Simulation {
             (Asked::ReadRoom(room_id), Success::Room(room)) => {
                 self.check_membership(who, &room_id)?;
                 ensure!(room.room_id == room_id, OneAnswer, "{room_id} was asked for, {} came", room.room_id);
-                self.check_head(&room_id, room.last_seq.0)
+                self.check_room(room)
             }
-            (Asked::ListRooms, Success::Rooms { rooms, has_more }) => self.check_rooms(who, rooms, *has_more),
+            (Asked::ListRooms { limit }, Success::Rooms { rooms, has_more }) => {
+                ensure!(rooms.len() <= limit, OneAnswer, "{} rooms are listed, asked for were {limit}", rooms.len());
+                self.check_rooms(who, rooms, *has_more)
+            }
             (Asked::ListMembers(room_id), Success::Members(page)) => {
                 self.check_membership(who, &room_id)?;
                 self.check_members(&room_id, page)
@@ -132,6 +141,9 @@ impl Simulation {
                 if !health.db_writable {
                     self.probes.hit(Probe::Unhealthy);
                 }
+                let now = self.now().mono;
+                let is_known = self.last_written.is_some_and(|at| (now - at).0 < 1_000_000 || now == at);
+                ensure!(!health.db_writable || is_known, OneAnswer, "the store is said to take writes, unseen");
                 Ok(())
             }
             (Asked::Ready, Success::Ready) => {
@@ -142,6 +154,13 @@ impl Simulation {
             }
             (Asked::Metrics, Success::Metrics(metrics)) => {
                 let open = self.links.values().filter(|link| link.closed.is_none()).count() as u64;
+                ensure!(
+                    metrics.messages_sent == self.reported_appends,
+                    OneAnswer,
+                    "{} messages are counted, {} were reported",
+                    metrics.messages_sent,
+                    self.reported_appends
+                );
                 ensure!(
                     metrics.active_connections == open,
                     OneAnswer,
@@ -166,7 +185,7 @@ impl Simulation {
             | Asked::Acknowledge { room_id, .. } => Some(room_id),
             Asked::CreateTenant(_)
             | Asked::CreateRoom { .. }
-            | Asked::ListRooms
+            | Asked::ListRooms { .. }
             | Asked::Token
             | Asked::Nonsense { .. }
             | Asked::Health
@@ -177,7 +196,7 @@ impl Simulation {
         };
         match (error.code, asked) {
             (ErrorCode::Unavailable, _) => {
-                ensure!(!self.is_peace, EveryoneCatchesUp, "in peace {asked:?} is refused: {error:?}");
+                self.check_unavailable(true, "a request")?;
                 let probe = match self.process.as_ref().map(|process| (process.phase, process.has_booted)) {
                     Some((Phase::Draining { .. }, _)) => Probe::DrainingRefused,
                     Some((Phase::Running, false)) => Probe::StartingRefused,
@@ -228,20 +247,25 @@ impl Simulation {
                 Ok(())
             }
             (ErrorCode::IdempotencyKeyReused, Asked::Send { room_id, content, key }) => {
-                let other = self.model.room(room_id).is_some_and(|room| {
-                    room.messages.iter().any(|message| {
-                        who.is_some_and(|who| message.sender_id == user_id(who))
-                            && key_in(&message.content) == key.as_deref()
-                            && message.content != *content
-                    })
-                });
+                let other = who.is_some_and(|who| self.model.key_has_other_body(room_id, &user_id(who), content));
                 ensure!(other, Idempotency, "{key:?} in {room_id} was never used with another body");
                 self.probes.hit(Probe::KeyReused);
                 Ok(())
             }
             (ErrorCode::Authentication, Asked::UnknownKey) => Ok(()),
             (ErrorCode::Authentication, Asked::Handshake { token: Some(index), as_other, .. }) => {
-                self.check_token_refusal(*index, *as_other)
+                self.check_token_refusal(*index, *as_other)?;
+                self.tokens[*index].is_used_up = true;
+                Ok(())
+            }
+            (ErrorCode::PayloadTooLarge, Asked::Send { content, .. }) => {
+                ensure!(
+                    content.len() > self.setup.max_message_size as usize,
+                    OneAnswer,
+                    "{} bytes were too large",
+                    content.len()
+                );
+                Ok(())
             }
             (ErrorCode::Authentication, _) => Err(Violation::new(
                 if self.incarnation > 1 { Invariant::RestartEqualsStore } else { Invariant::OneAnswer },
@@ -289,6 +313,23 @@ impl Simulation {
         Ok(())
     }
 
+    /// Whether a room that somebody is shown is durable, and is what it was.
+    fn check_room(&self, room: &Room) -> Checked {
+        let Some(known) = self.model.room(&room.room_id) else {
+            ensure!(false, DurableFirst, "{:?} was answered and is not durable", room.room_id);
+            return Ok(());
+        };
+        let labels = [&room.name, &room.unique_key, &room.metadata];
+        ensure!(
+            room.kind == known.kind && labels.iter().zip(&known.labels).all(|(shown, known)| *shown == known),
+            StableBodies,
+            "{room:?} is shown, it is {:?} {:?}",
+            known.kind,
+            known.labels
+        );
+        self.check_head(&room.room_id, room.last_seq.0)
+    }
+
     fn check_head(&self, room_id: &RoomId, last_seq: u64) -> Checked {
         let head = self.head(room_id);
         ensure!(last_seq <= head, DurableFirst, "{room_id} is shown with {last_seq} messages, durable are {head}");
@@ -307,7 +348,7 @@ impl Simulation {
         let user = user_id(who);
         for ListedRoom { room, position } in rooms {
             self.check_membership(Some(who), &room.room_id)?;
-            self.check_head(&room.room_id, room.last_seq.0)?;
+            self.check_room(room)?;
             let Some(known) = self.model.room(&room.room_id) else {
                 continue;
             };
@@ -402,6 +443,39 @@ impl Simulation {
         );
         Ok(())
     }
+}
+
+/// The status and the headers say what the body says.
+fn check_response(outstanding: &Outstanding, answer: &Answer, response: &HttpResponse) -> Checked {
+    let header =
+        |name: &str| response.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+    let expected = match &answer.result {
+        Err(error) => error.code.status(),
+        Ok(Success::Health(health)) if !health.db_writable => 503,
+        Ok(Success::TenantCreated(_) | Success::RoomCreated(_)) => 201,
+        Ok(_) => 200,
+    };
+    ensure!(
+        response.status == expected
+            && header("X-Request-Id") == Some(outstanding.meta.request_id.as_str())
+            && header("RateLimit-Limit").is_some() == answer.rate_limit.is_some()
+            && header("Retry-After").is_some() == matches!(expected, 429 | 503)
+            && response.body.len() > 2,
+        OneAnswer,
+        "{:?} is answered with {} {:?}",
+        outstanding.asked,
+        response.status,
+        response.headers
+    );
+    let is_stranger = outstanding.who.is_none() && answer.result.is_err();
+    let tells = |mark: &[u8]| memchr::memmem::find(&response.body, mark).is_some();
+    ensure!(
+        !is_stranger || !(tells(b"<t") || tells(b"tenant_") || tells(b"room_c")),
+        TenantIsolation,
+        "a stranger is told {:?}",
+        answer.result
+    );
+    Ok(())
 }
 
 /// What is told of a room that there is not, byte for byte.

@@ -1,9 +1,11 @@
 //! What clients do: requests, handshakes and frames, through the core's own parsers.
 
 use chatapi_core::api::{Action as Parsed, Body, RequestParts, parse_request};
+use chatapi_core::model::{Role, RoomType};
 use chatapi_core::ws::{HandshakeCredentials, parse_client_frame};
 use chatapi_core::{ClosedBy, ConnId, Digest, Input, RequestId, RoomId, UserId};
 
+use super::asked::{Wish, meta_of};
 use super::link::Owed;
 use super::{Limits, MASTER_KEY, Outstanding, Simulation, Tenant, Token, user_id};
 use crate::action::{
@@ -16,8 +18,8 @@ use crate::probe::Probe;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Asked {
     CreateTenant(u8),
-    CreateRoom { dm_of: Option<(UserId, UserId)>, by_tenant: bool },
-    ListRooms,
+    CreateRoom { dm_of: Option<(UserId, UserId)>, wish: Option<Wish>, by_tenant: bool },
+    ListRooms { limit: usize },
     ReadRoom(RoomId),
     ListMembers(RoomId),
     Send { room_id: RoomId, content: String, key: Option<String> },
@@ -56,6 +58,9 @@ const NONSENSE: &[(&str, &str, &str, u16)] = &[
     ("GET", "/nowhere", "", 404),
     ("DELETE", "/acks", "", 405),
 ];
+
+/// The padding that takes a text past what its tenant allows.
+pub(crate) const TOO_MUCH: u32 = u32::MAX;
 
 /// Frames that are none.
 const GARBAGE: &[&str] = &[
@@ -106,8 +111,9 @@ impl Simulation {
         match rest {
             Rest::CreateRoom { kind, members, by_tenant } => self.create_room(who, *kind, members, *by_tenant),
             Rest::ListRooms { limit } => {
-                let target = format!("/rooms?limit={}", limit.max(&1));
-                self.ask_as(who, Asked::ListRooms, ("GET", &target), None, b"")
+                let limit = usize::from(*limit.max(&1));
+                let target = format!("/rooms?limit={limit}");
+                self.ask_as(who, Asked::ListRooms { limit }, ("GET", &target), None, b"")
             }
             Rest::ReadRoom(room) => {
                 let room_id = self.pick_room(who, *room);
@@ -188,7 +194,9 @@ impl Simulation {
         {
             self.probes.hit(Probe::DmRace);
         }
-        let asked = Asked::CreateRoom { dm_of, by_tenant };
+        let caller = (!by_tenant).then(|| user_id(who));
+        let wish = wish(kind, users.clone(), caller, &metadata);
+        let asked = Asked::CreateRoom { dm_of, wish, by_tenant };
         if by_tenant {
             let Some(api_key) = self.api_key(who) else {
                 return Ok(());
@@ -329,6 +337,9 @@ impl Simulation {
                 if let Some(key) = key {
                     fields["idempotency_key"] = key.into();
                 }
+                if let Some(meta) = meta_of(&content) {
+                    fields["meta"] = meta.into();
+                }
                 // Both forms of a frame mean the same.
                 let frame = if text.variant.is_multiple_of(2) {
                     serde_json::json!({"type": "send_message", "request_id": request_id, "data": fields})
@@ -341,10 +352,10 @@ impl Simulation {
             }
             ClientFrame::Acknowledge(room, position) => {
                 let room_id = self.pick_room(who, room);
-                let seq = self.position(&room_id, position);
+                let (seq, head_then) = (self.position(&room_id, position), self.head(&room_id));
                 let frame =
                     format!(r#"{{"type":"ack","room_id":"{room_id}","seq":{seq},"request_id":"{request_id}"}}"#);
-                (frame, Owed::Ack, true)
+                (frame, Owed::Ack { room_id, seq, head_then }, true)
             }
             ClientFrame::Ping => (format!(r#"{{"type":"ping","request_id":"{request_id}"}}"#), Owed::Pong, true),
         };
@@ -365,7 +376,14 @@ impl Simulation {
                 link.invalid_in_a_row
             });
             let text = GARBAGE[(usize::from(index) + usize::from(pick)) % GARBAGE.len()];
+            self.garbage_of = Some(conn);
             self.frame_input(conn, text, text.contains(r#""ack""#))?;
+            let is_open = self.links.get(&conn).is_some_and(|link| link.closed.is_none());
+            ensure!(
+                !(is_open && self.garbage_of.take().is_some()),
+                OneAnswer,
+                "{conn:?} sent {text}, and was told nothing"
+            );
             if frames >= 20 {
                 let is_closed = self.links.get(&conn).is_none_or(|link| link.closed.is_some());
                 ensure!(is_closed, BoundedQueues, "{conn:?} sent {frames} invalid frames in a row and is open");
@@ -382,7 +400,7 @@ impl Simulation {
             return Ok(());
         };
         let tenant = link.who.tenant;
-        link.last_heard = now;
+        link.heard(now);
         self.tell(|_| format!("  {conn:?} sends {text:.200}"));
         self.frame_refused = false;
         self.input(Input::Frame { conn, frame: Box::new(parse_client_frame(text)) })?;
@@ -390,6 +408,7 @@ impl Simulation {
             self.probes.hit(Probe::FrameRateLimited);
         }
         let refused = self.frame_refused;
+        ensure!(!refused || self.stores_of_last_input == 0, RateLimit, "{conn:?}: a frame was refused, and acted on");
         if is_control {
             let Some(link) = self.links.get_mut(&conn) else {
                 return Ok(());
@@ -510,7 +529,9 @@ impl Simulation {
             }
         };
         let mut content = format!("<t{}> {room_id} {user} {mark} ", who.tenant);
-        let padding = (text.padding as usize).min((self.setup.max_message_size as usize).saturating_sub(content.len()));
+        let room = (self.setup.max_message_size as usize).saturating_sub(content.len());
+        // A byte too much, now and then.
+        let padding = if text.padding == TOO_MUCH { room + 1 } else { (text.padding as usize).min(room) };
         content.extend(std::iter::repeat_n(if text.escaped { '\u{1}' } else { 'x' }, padding));
         (content, text.key.map(|key| format!("k{key}")))
     }
@@ -523,11 +544,36 @@ impl Simulation {
     /// A user was given a token.
     pub(super) fn take_token(&mut self, who: Who, text: String) {
         let issued = self.now().mono;
-        let token = Token { text, who, issued, incarnation: self.incarnation, uses: 0, admitted: false };
+        let token = Token { text, who, issued, incarnation: self.incarnation, uses: 0, is_used_up: false };
         self.tokens.push(token);
     }
 }
 
 fn message_body(content: &str) -> String {
-    serde_json::json!({ "content": content }).to_string()
+    match meta_of(content) {
+        Some(meta) => serde_json::json!({ "content": content, "meta": meta }),
+        None => serde_json::json!({ "content": content }),
+    }
+    .to_string()
+}
+
+/// Who is to be in a new room (protocol, section 4).
+fn wish(kind: &str, mut users: Vec<UserId>, caller: Option<UserId>, metadata: &str) -> Option<Wish> {
+    users.sort();
+    users.dedup();
+    let kind = RoomType::parse(kind)?;
+    if let Some(caller) = caller.as_ref().filter(|caller| !users.contains(caller))
+        && (kind != RoomType::Dm || users.len() == 1)
+    {
+        users.push(caller.clone());
+        users.sort();
+    }
+    if kind == RoomType::Dm && users.len() != 2 {
+        return None;
+    }
+    let role_of = |user: &UserId| {
+        if kind != RoomType::Dm && caller.as_ref() == Some(user) { Role::Admin } else { Role::Member }
+    };
+    let members = users.into_iter().map(|user| (user.clone(), role_of(&user))).collect();
+    Some(Wish { kind, members, metadata: metadata.to_owned() })
 }

@@ -12,6 +12,8 @@ use crate::probe::Probe;
 
 /// A connection is silent for this long, in microseconds, before another of its user may take its place.
 const PING_ANSWER_MAX: u64 = 10_000_000;
+/// And this long before it is closed.
+const SILENCE_MAX: u64 = 60_000_000;
 
 impl Simulation {
     /// Lets the core handle an input, and carries out what it wants.
@@ -38,6 +40,9 @@ impl Simulation {
             }
         }
         self.handling = Handling::of(&input);
+        self.failing = Failing::of(&input);
+        self.failures_blamed = 0;
+        self.stores_of_last_input = 0;
         let mut named = 0;
         if let Input::Stored { result: Ok(StoreReply::Frames(page)), .. } = &input {
             named = page.len();
@@ -85,8 +90,9 @@ impl Simulation {
                 }
                 Effect::Send { conns, frame } => self.on_send(&conns, &frame)?,
                 Effect::Ping { conns } => {
+                    let now = self.now().mono;
                     for conn in conns {
-                        self.open_link_of(conn)?.queue_ping();
+                        self.open_link_of(conn)?.queue_ping(now);
                     }
                 }
                 Effect::Close { conn, reason } => self.on_close(conn, reason)?,
@@ -124,6 +130,8 @@ impl Simulation {
         if let Some(saboteur) = &mut self.saboteur {
             saboteur.on_submit(&mut request);
         }
+        self.check_asked(&request)?;
+        self.stores_of_last_input += 1;
         if let Some(tenant) = self.charged_tenant(&request) {
             self.charge(tenant, BucketName::Requests, true, "a request")?;
         }
@@ -225,7 +233,7 @@ impl Simulation {
         if let Some(index) = *token {
             let incarnation = self.incarnation;
             let token = &mut self.tokens[index];
-            ensure!(!token.admitted, TokensOnce, "a token of {user} admitted twice");
+            ensure!(!token.is_used_up, TokensOnce, "a token of {user} that was used up admitted");
             ensure!(!as_other, TokensOnce, "a token of {user} admitted somebody");
             ensure!(
                 token.incarnation == incarnation && now.0 < token.issued.0 + 60_000_000,
@@ -234,14 +242,14 @@ impl Simulation {
                 token.issued,
                 token.incarnation
             );
-            token.admitted = true;
+            token.is_used_up = true;
         }
         let is_running = self.process.as_ref().is_some_and(|process| process.phase == Phase::Running);
         ensure!(is_running, CleanShutdown, "{conn:?} was accepted during a shutdown");
         self.charge(who.tenant, BucketName::Connects, true, "a connect")?;
         let mut link = Link::new(conn, who, user.clone(), *sync, now);
         for (room_id, room) in self.model.rooms_of(user) {
-            link.sent.acked_before.insert(room_id.clone(), room.last_ack(user));
+            link.sent.stood_at.insert(room_id.clone(), (room.last_ack(user), room.head()));
         }
         self.accepted.push(link.user.clone());
         self.links.insert(conn, link);
@@ -289,6 +297,8 @@ impl Simulation {
         let (who, user) = (link.who, link.user.clone());
         let silent = (now - link.last_heard).0;
         let is_new = !link.sent.connected;
+        let pinged = link.pinged;
+        let knows_of_shutdown = link.sent.shutdown;
         let peer = link.peer;
         let (queued_bytes, queued_frames) = link.queued();
         let invalid = link.invalid_in_a_row;
@@ -314,8 +324,14 @@ impl Simulation {
                 self.probes.hit(Probe::SlowReaderClosed);
             }
             CloseReason::Unresponsive => {
-                ensure!(silent >= PING_ANSWER_MAX, BoundedQueues, "{conn:?} was silent for {silent} µs and is closed");
-                if matches!(self.handling, Handling::Other) && silent >= 60_000_000 {
+                let unanswered = pinged.map_or(0, |pinged| (now - pinged).0);
+                ensure!(
+                    unanswered >= PING_ANSWER_MAX,
+                    BoundedQueues,
+                    "{conn:?} had {unanswered} µs to answer a ping and is closed"
+                );
+                if self.handling == Handling::Other {
+                    ensure!(silent >= SILENCE_MAX, BoundedQueues, "{conn:?} was silent for {silent} µs and is closed");
                     self.probes.hit(Probe::VanishedClosed);
                 } else {
                     self.probes.hit(Probe::CapReplaced);
@@ -323,9 +339,27 @@ impl Simulation {
             }
             CloseReason::Shutdown => {
                 let drains = self.process.as_ref().is_some_and(|process| process.phase != Phase::Running);
-                ensure!(drains, CleanShutdown, "{conn:?} of {who:?} was closed for a shutdown that there is not");
+                ensure!(
+                    drains && knows_of_shutdown,
+                    CleanShutdown,
+                    "{conn:?} of {who:?} was closed for a shutdown that there is not, or was not told of"
+                );
             }
-            CloseReason::StoreUnavailable => {}
+            CloseReason::StoreUnavailable => {
+                // One reading failed, or several were given up at once.
+                self.failures_blamed += 1;
+                let most = match self.failing {
+                    Failing::Nothing => 0,
+                    Failing::OneStep => 1,
+                    Failing::SeveralSteps => usize::MAX,
+                };
+                ensure!(
+                    self.failures_blamed <= most,
+                    BoundedQueues,
+                    "{conn:?} of {user} was closed for a store that fails, {:?}",
+                    self.failing
+                );
+            }
         }
         Ok(())
     }
@@ -352,6 +386,12 @@ impl Simulation {
         if (now - since).0 >= drain {
             self.probes.hit(Probe::ShutdownAtDeadline);
         }
+        ensure!(
+            (now - since).0 >= drain || self.store.is_idle(),
+            CleanShutdown,
+            "Stop came {} µs after the shutdown began, with steps under way",
+            (now - since).0
+        );
         let unanswered = self.requests.values().find(|outstanding| !outstanding.is_abandoned);
         ensure!(unanswered.is_none(), CleanShutdown, "Stop came with {unanswered:?} unanswered");
         let open = self.links.values().find(|link| link.closed.is_none());
@@ -366,6 +406,31 @@ impl Simulation {
             ensure!((now - since).0 <= drain, CleanShutdown, "the shutdown since {since:?} is not over at {now:?}");
         }
         self.report_gone()
+    }
+}
+
+/// What of the store fails by the input that is being handled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failing {
+    Nothing,
+    OneStep,
+    SeveralSteps,
+}
+
+impl Failing {
+    const fn of(input: &Input) -> Self {
+        match input {
+            Input::Stored { result: Err(_), .. } => Self::OneStep,
+            Input::Tick => Self::SeveralSteps,
+            Input::Request { .. }
+            | Input::Handshake { .. }
+            | Input::Frame { .. }
+            | Input::Heard { .. }
+            | Input::Flushed { .. }
+            | Input::Closed { .. }
+            | Input::Stored { .. }
+            | Input::Shutdown => Self::Nothing,
+        }
     }
 }
 

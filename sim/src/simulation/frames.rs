@@ -6,10 +6,11 @@ use chatapi_core::ws::Frame;
 use chatapi_core::{ConnId, RoomId, UserId};
 use serde::Deserialize;
 
-use super::link::{Link, Owed, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
+use super::link::{Link, Owed, Told, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
 use super::{Phase, Simulation};
 use crate::action::Peer;
 use crate::invariant::{Checked, Invariant, Violation, ensure};
+use crate::model::Shown;
 use crate::probe::Probe;
 
 /// A server frame, as a client reads it.
@@ -26,7 +27,17 @@ struct Seen<'a> {
     #[serde(borrow, default)]
     user_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
+    sender_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     content: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    meta: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    created_at: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    epoch: Option<Cow<'a, str>>,
+    #[serde(default)]
+    retry_after_ms: Option<u64>,
     #[serde(default)]
     replayed: bool,
     #[serde(borrow, default)]
@@ -104,17 +115,20 @@ impl Simulation {
                 let link = self.open_link_of(conn)?;
                 let user = seen.user_id.as_deref();
                 link.sent.connected = true;
+                ensure!(
+                    seen.epoch.as_deref() == Some("epoch"),
+                    RestartEqualsStore,
+                    "{} is told of epoch {:?}",
+                    link.user,
+                    seen.epoch
+                );
                 ensure!(user == Some(link.user.as_str()), TenantIsolation, "{} is greeted as {user:?}", link.user);
             }
             "message" => self.check_message_frame(conn, seen)?,
             "ack.received" => self.check_ack_frame(conn, seen)?,
             "sync.complete" => self.check_sync(conn, seen)?,
-            "error" => {
-                if seen.code.as_deref() == Some("RATE_LIMIT_EXCEEDED") {
-                    self.frame_refused = true;
-                }
-            }
-            "pong" => {}
+            "error" => self.check_error_frame(conn, seen)?,
+            "pong" => ensure!(seen.request_id.is_some(), OneAnswer, "{conn:?} is sent a pong that nobody asked for"),
             "server.shutdown" => {
                 let drains =
                     self.process.as_ref().is_some_and(|process| matches!(process.phase, Phase::Draining { .. }));
@@ -139,25 +153,75 @@ impl Simulation {
             return Ok(());
         };
         let fits = match (&owed, seen.r#type.as_ref()) {
-            (_, "error") => true,
+            (_, "error") => return self.check_frame_refusal(conn, &owed, seen.code.as_deref().unwrap_or_default()),
             (Owed::Message { room_id, content }, "message") => {
                 seen.room_id.as_deref() == Some(room_id.as_str()) && seen.content.as_deref() == Some(content.as_str())
             }
-            (Owed::Ack, "ack.received") | (Owed::Pong, "pong") => true,
-            (Owed::Message { .. } | Owed::Ack | Owed::Pong, _) => false,
+            (Owed::Ack { room_id, seq, .. }, "ack.received") => {
+                seen.room_id.as_deref() == Some(room_id.as_str()) && seen.seq.is_some_and(|told| told >= *seq)
+            }
+            (Owed::Pong, "pong") => true,
+            (Owed::Message { .. } | Owed::Ack { .. } | Owed::Pong, _) => false,
         };
         ensure!(fits, OneAnswer, "{conn:?} is answered {request_id}, which wants {owed:?}, with {seen:?}");
-        if seen.r#type == "error" {
-            return self.check_frame_refusal(conn, &owed, seen.code.as_deref().unwrap_or_default());
-        }
         Ok(())
+    }
+
+    /// An error answers a frame: one that bears a name, or the garbage that is being handled.
+    fn check_error_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        if seen.request_id.is_none() {
+            let was_garbage = self.garbage_of.take() == Some(conn);
+            ensure!(was_garbage, OneAnswer, "{conn:?} is sent an error that answers nothing: {seen:?}");
+        }
+        let code = seen.code.as_deref().unwrap_or_default();
+        if code == "RATE_LIMIT_EXCEEDED" {
+            self.frame_refused = true;
+            ensure!(
+                seen.retry_after_ms.is_some_and(|after| (1..=1_000).contains(&after)),
+                RateLimit,
+                "{conn:?} is to come back after {:?} ms",
+                seen.retry_after_ms
+            );
+        }
+        self.check_unavailable(code == "UNAVAILABLE", "a frame")
     }
 
     fn check_frame_refusal(&mut self, conn: ConnId, owed: &Owed, code: &str) -> Checked {
         let Some(link) = self.links.get(&conn) else {
             return Ok(());
         };
-        if let (Owed::Message { room_id, .. }, "NOT_FOUND" | "AUTHORIZATION_ERROR") = (owed, code) {
+        let room_id = match owed {
+            Owed::Message { room_id, .. } | Owed::Ack { room_id, .. } => Some(room_id),
+            Owed::Pong => None,
+        };
+        let allowed: &[&str] = match owed {
+            Owed::Message { .. } => {
+                &["NOT_FOUND", "AUTHORIZATION_ERROR", "IDEMPOTENCY_KEY_REUSED", "PAYLOAD_TOO_LARGE"]
+            }
+            Owed::Ack { .. } => &["NOT_FOUND", "AUTHORIZATION_ERROR", "VALIDATION_ERROR"],
+            Owed::Pong => &[],
+        };
+        ensure!(
+            ["RATE_LIMIT_EXCEEDED", "UNAVAILABLE"].contains(&code) || allowed.contains(&code),
+            OneAnswer,
+            "{conn:?} is refused {owed:?} with {code}"
+        );
+        if let (Owed::Ack { room_id, seq, head_then }, "VALIDATION_ERROR") = (owed, code) {
+            ensure!(seq > head_then, AcksAndUnread, "an ack of {seq} in {room_id} was refused");
+        }
+        if let (Owed::Message { room_id, content }, "IDEMPOTENCY_KEY_REUSED") = (owed, code) {
+            let other = self.model.key_has_other_body(room_id, &link.user, content);
+            ensure!(other, Idempotency, "the key of {content:.80} was never used with another body");
+        }
+        if let (Owed::Message { content, .. }, "PAYLOAD_TOO_LARGE") = (owed, code) {
+            ensure!(
+                content.len() > self.setup.max_message_size as usize,
+                OneAnswer,
+                "{} bytes were too large",
+                content.len()
+            );
+        }
+        if let (Some(room_id), "NOT_FOUND" | "AUTHORIZATION_ERROR") = (room_id, code) {
             let room = self.model.room(room_id);
             let is_own = room.is_some_and(|room| room.tenant == link.who.tenant);
             let is_member = room.is_some_and(|room| room.members.contains_key(&link.user));
@@ -169,7 +233,6 @@ impl Simulation {
                 link.user
             );
         }
-        ensure!(!(code == "UNAVAILABLE" && self.is_peace), EveryoneCatchesUp, "in peace {conn:?} is refused {owed:?}");
         Ok(())
     }
 
@@ -180,14 +243,18 @@ impl Simulation {
         };
         let room_id = RoomId::new(room_id);
         let who = self.links.get(&conn).map(|link| link.who);
-        self.model.check_shown(
-            &room_id,
+        self.model.check_shown(&Shown {
+            room_id: &room_id,
             seq,
-            seen.message_id.as_deref().unwrap_or_default(),
-            seen.content.as_deref().unwrap_or_default(),
-        )?;
+            message_id: seen.message_id.as_deref().unwrap_or_default(),
+            sender_id: seen.sender_id.as_deref().unwrap_or_default(),
+            content: seen.content.as_deref().unwrap_or_default(),
+            meta: seen.meta.as_deref(),
+            created_at: seen.created_at.as_deref().unwrap_or_default(),
+        })?;
         self.check_membership(who, &room_id)?;
         if seen.replayed {
+            ensure!(seen.request_id.is_some(), Idempotency, "{conn:?} is sent a repeat that it did not ask for");
             return Ok(());
         }
         let (acked, restart) = match (self.model.room(&room_id), who) {
@@ -226,6 +293,11 @@ impl Simulation {
         let link = self.open_link_of(conn)?;
         let earlier = link.sent.acks.insert((room_id.clone(), user.clone()), seq).unwrap_or(0);
         ensure!(
+            seq > earlier || seen.request_id.is_some(),
+            OneAnswer,
+            "{conn:?} hears once more that {user} acknowledged {seq} in {room_id}"
+        );
+        ensure!(
             seq >= earlier,
             AcksAndUnread,
             "{conn:?} hears that {user} acknowledged {seq} in {room_id}, after {earlier}"
@@ -241,6 +313,11 @@ impl Simulation {
         let link = self.open_link_of(conn)?;
         ensure!(link.wants_backlog && !link.sent.synced, OneAnswer, "{conn:?} is synced again, or wants no backlog");
         link.sent.synced = true;
+        link.sent.told = Told {
+            rooms: seen.rooms.unwrap_or(u64::MAX),
+            messages: seen.messages.unwrap_or(u64::MAX),
+            truncated: seen.truncated.iter().flatten().map(|(room_id, first)| (RoomId::new(room_id), *first)).collect(),
+        };
         ensure!(
             seen.messages.is_some_and(|messages| messages <= link.sent.before_sync)
                 && seen.rooms.is_some_and(|rooms| rooms <= link.sent.positions.len() as u64),
@@ -267,7 +344,14 @@ impl Simulation {
 /// The first message of a room on a connection: the first that the user has not acknowledged, unless the backlog was
 /// not wanted or is cut to its newest thousand.
 fn check_first(link: &Link, room_id: &RoomId, seq: u64, acked: u64, head: u64, invariant: Invariant) -> Checked {
-    let before = link.sent.acked_before.get(room_id).copied().unwrap_or(0);
+    let (before, head_before) = link.sent.stood_at.get(room_id).copied().unwrap_or((0, 0));
+    ensure!(
+        link.wants_backlog || seq > head_before,
+        OrderOnConnection,
+        "{:?} of {} wants no backlog, and begins with {seq} of {room_id}, which had {head_before}",
+        link.conn,
+        link.user
+    );
     ensure!(
         seq > before || !link.wants_backlog,
         OrderOnConnection,

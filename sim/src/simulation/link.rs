@@ -35,6 +35,8 @@ pub(crate) struct Link {
     pub(crate) owed: BTreeMap<String, Owed>,
     pub(crate) control: Debt,
     pub(crate) last_heard: MonoMicros,
+    /// The first ping since it was heard of.
+    pub(crate) pinged: Option<MonoMicros>,
     pub(crate) invalid_in_a_row: u32,
     queue: VecDeque<Waiting>,
     queued_bytes: u64,
@@ -56,10 +58,20 @@ pub(crate) struct Sent {
     pub(crate) positions: BTreeMap<RoomId, u64>,
     /// The newest ack of each room and user.
     pub(crate) acks: BTreeMap<(RoomId, UserId), u64>,
-    /// How far the user had acknowledged when the connection was accepted.
-    pub(crate) acked_before: BTreeMap<RoomId, u64>,
+    /// How far the user had acknowledged, and the newest number, when the connection was accepted.
+    pub(crate) stood_at: BTreeMap<RoomId, (u64, u64)>,
     /// `message` frames before `sync.complete`.
     pub(crate) before_sync: u64,
+    /// What `sync.complete` said.
+    pub(crate) told: Told,
+}
+
+/// What a `sync.complete` says.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) rooms: u64,
+    pub(crate) messages: u64,
+    pub(crate) truncated: BTreeMap<RoomId, u64>,
 }
 
 /// What a frame of the client's is to be answered with.
@@ -67,8 +79,8 @@ pub(crate) struct Sent {
 pub(crate) enum Owed {
     /// A `message` with this text, in this room.
     Message { room_id: RoomId, content: String },
-    /// `ack.received`.
-    Ack,
+    /// `ack.received` for at least this number.
+    Ack { room_id: RoomId, seq: u64, head_then: u64 },
     /// `pong`.
     Pong,
 }
@@ -93,6 +105,7 @@ impl Link {
             owed: BTreeMap::new(),
             control: Debt::none(CONTROL_FRAMES_PER_SECOND),
             last_heard: now,
+            pinged: None,
             invalid_in_a_row: 0,
             queue: VecDeque::new(),
             queued_bytes: 0,
@@ -112,8 +125,15 @@ impl Link {
         self.queued_frames += 1;
     }
 
-    pub(crate) fn queue_ping(&mut self) {
+    pub(crate) fn queue_ping(&mut self, now: MonoMicros) {
+        self.pinged.get_or_insert(now);
         self.queue.push_back(Waiting::Ping);
+    }
+
+    /// The server has heard of its peer.
+    pub(crate) const fn heard(&mut self, now: MonoMicros) {
+        self.last_heard = now;
+        self.pinged = None;
     }
 
     /// Bytes and frames that wait.
@@ -160,7 +180,7 @@ impl Link {
         if self.closed.is_none() && (is_much || self.peer_reads || now - self.last_report >= REPORT_INTERVAL) {
             self.last_report = now;
             if self.peer_reads {
-                self.last_heard = now;
+                self.heard(now);
             }
             inputs.push(Input::Flushed {
                 conn: self.conn,
@@ -170,7 +190,7 @@ impl Link {
             });
         }
         if pinged && self.peer == Peer::Reads && self.closed.is_none() {
-            self.last_heard = now;
+            self.heard(now);
             inputs.push(Input::Heard { conn: self.conn });
         }
         inputs

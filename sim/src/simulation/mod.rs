@@ -12,8 +12,9 @@
 //! | `link.rs`, `staged_store.rs`, `bucket.rs` | a connection, the store's stages, the rate limit as an oracle sees it |
 
 mod answers;
+mod asked;
 mod bucket;
-mod clients;
+pub(crate) mod clients;
 mod effects;
 mod frames;
 mod link;
@@ -41,7 +42,7 @@ use crate::story::Story;
 use crate::trace::Trace;
 use bucket::Debt;
 use clients::Asked;
-use effects::Handling;
+use effects::{Failing, Handling};
 use link::Link;
 use staged_store::StagedStore;
 
@@ -87,6 +88,16 @@ pub struct Simulation {
     inputs: u64,
     effects_of_last_input: usize,
     handling: Handling,
+    /// When a write of a health check was last reported to have succeeded.
+    last_written: Option<MonoMicros>,
+    /// Messages whose storing this process was told of.
+    reported_appends: u64,
+    failing: Failing,
+    /// How many connections were closed for what fails.
+    failures_blamed: usize,
+    stores_of_last_input: usize,
+    /// Whose frame, which is none and bears no name, is being handled.
+    garbage_of: Option<ConnId>,
     /// The frame under way was refused by the rate limit.
     frame_refused: bool,
     /// Who was let in by the input under way.
@@ -152,7 +163,8 @@ struct Token {
     issued: MonoMicros,
     incarnation: u64,
     uses: u32,
-    admitted: bool,
+    /// It was answered, whatever with.
+    is_used_up: bool,
 }
 
 /// A request that was not answered yet.
@@ -220,6 +232,12 @@ impl Simulation {
             inputs: 0,
             effects_of_last_input: 0,
             handling: Handling::Other,
+            last_written: None,
+            reported_appends: 0,
+            failing: Failing::Nothing,
+            failures_blamed: 0,
+            stores_of_last_input: 0,
+            garbage_of: None,
             frame_refused: false,
             accepted: Vec::new(),
             gone: Vec::new(),

@@ -3,6 +3,7 @@
 use chatapi_core::{ConnId, Micros, RoomId, Seq, TimerKind};
 
 use super::frames::must_hear;
+use super::link::Told;
 use super::{Phase, Simulation, user_id};
 use crate::action::{Connect, Page, Peer, Position, Probe as Look, Rest, RoomPick, Who};
 use crate::invariant::{Checked, Invariant, Violation, ensure};
@@ -175,7 +176,7 @@ impl Simulation {
             self.patiently(who, |world| world.ask_rest(who, &Rest::ListMembers(room)))?;
             self.patiently(who, |world| world.ask_rest(who, &Rest::ReadRoom(room)))?;
             let head = self.head(room_id);
-            // The newest and the oldest page; the backlog has shown what lies between.
+            // The newest and the oldest page.
             for page in [
                 Page { from: Position::Past(1), backwards: true, limit: 100 },
                 Page { from: Position::Back(u16::try_from(head).unwrap_or(u16::MAX)), backwards: false, limit: 100 },
@@ -210,6 +211,7 @@ impl Simulation {
             return Err(Violation::new(invariant, format!("in peace the connect of {user} was not synced")));
         }
         let mut missed = 0;
+        let mut told = Told::default();
         for (room_id, room) in self.model.rooms_of(&user) {
             let (acked, head) = (room.last_ack(&user), room.head());
             let position = link.sent.positions.get(room_id).copied();
@@ -219,10 +221,18 @@ impl Simulation {
                 return Err(Violation::new(invariant, what));
             }
             missed += (head - acked).min(1_000);
+            told.rooms += u64::from(acked < head);
+            if head - acked > 1_000 {
+                told.truncated.insert(room_id.clone(), head - 999);
+            }
         }
         if link.sent.before_sync != missed {
             let what = format!("{user} missed {missed} messages and was sent {}", link.sent.before_sync);
             return Err(Violation::new(invariant, what));
+        }
+        told.messages = missed;
+        if link.sent.told != told {
+            return Err(Violation::new(invariant, format!("{user} is told {:?}, it was {told:?}", link.sent.told)));
         }
         if missed > 0 && self.incarnation > 1 {
             self.probes.hit(Probe::ResumeAcrossCrash);

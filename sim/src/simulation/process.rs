@@ -38,6 +38,8 @@ impl Simulation {
         }
         self.process = Some(process);
         self.last_op = OpId(0);
+        self.last_written = None;
+        self.reported_appends = 0;
         for tenant in self.tenants.iter_mut().flatten() {
             tenant.requests = Limits::new(tenant.requests.sure);
             tenant.connects = Limits::new(tenant.connects.sure);

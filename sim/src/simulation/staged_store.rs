@@ -200,6 +200,11 @@ impl StagedStore {
         !self.reports.is_empty()
     }
 
+    /// How many steps are anywhere between their submission and their report.
+    pub(crate) fn under_way(&self) -> usize {
+        self.submitted.len() + self.open.len() + self.reports.len() + self.reads.len() + self.read_results.len()
+    }
+
     pub(crate) fn has_reads(&self) -> bool {
         !self.reads.is_empty()
     }

@@ -1,6 +1,6 @@
 //! What the store does, and what the core hears of it.
 
-use chatapi_core::store::{StoreReply, StoreRequest, StoreResult};
+use chatapi_core::store::{AppendOutcome, StoreReply, StoreRequest, StoreResult};
 use chatapi_core::{Input, OpId};
 
 use super::Simulation;
@@ -107,6 +107,13 @@ impl Simulation {
             }
         } else if was_starting && result.is_err() {
             self.probes.hit(Probe::BootFailed);
+        }
+        match &result {
+            Ok(StoreReply::Written) => self.last_written = Some(self.now().mono),
+            Ok(StoreReply::Appended(Ok(appended))) if appended.outcome == AppendOutcome::Stored => {
+                self.reported_appends += 1;
+            }
+            _ => {}
         }
         let late = self.late_replies();
         self.input(Input::Stored { op, result })?;

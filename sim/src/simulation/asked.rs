@@ -1,0 +1,125 @@
+//! What the core asks of the store, compared with what clients asked of the core: the model learns from the store, and
+//! must not take the core's word for who said what.
+
+use chatapi_core::UserId;
+use chatapi_core::model::{Role, RoomType};
+use chatapi_core::store::{Idempotency, NewMessage, NewRoom, StoreRequest};
+
+use super::clients::Asked;
+use super::effects::{Failing, Handling};
+use super::link::Owed;
+use super::{Phase, Simulation};
+use crate::invariant::{Checked, ensure};
+use crate::model::key_in;
+
+/// For how long an idempotency key counts, in milliseconds.
+const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1_000;
+/// With fewer steps than this under way nothing is overloaded.
+const LIGHT_LOAD: usize = 200;
+
+/// A room as it is to be created.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wish {
+    pub(crate) kind: RoomType,
+    /// Sorted.
+    pub(crate) members: Vec<(UserId, Role)>,
+    pub(crate) metadata: String,
+}
+
+impl Simulation {
+    pub(super) fn check_asked(&self, request: &StoreRequest) -> Checked {
+        match request {
+            StoreRequest::AppendMessage(new) => self.check_append(new)?,
+            StoreRequest::CreateRoom(new) => self.check_create(new)?,
+            StoreRequest::Acknowledge { room_id, user_id, seq, .. } => {
+                let by_rest = self.requests.values().any(|other| {
+                    matches!(&other.asked, Asked::Acknowledge { room_id: room, seq: asked, .. } if room == room_id && *asked == seq.0)
+                        && other.who.is_some_and(|who| super::user_id(who) == *user_id)
+                });
+                let by_frame = self.links.values().filter(|link| link.user == *user_id).any(|link| {
+                    link.owed.values().any(|owed| {
+                        matches!(owed, Owed::Ack { room_id: room, seq: asked, .. } if room == room_id && *asked == seq.0)
+                    })
+                });
+                ensure!(by_rest || by_frame, AcksAndUnread, "nobody asked for the ack {seq} of {user_id} in {room_id}");
+            }
+            StoreRequest::ListRooms { .. }
+            | StoreRequest::ReadRoom { .. }
+            | StoreRequest::ListMembers { .. }
+            | StoreRequest::ReadMessages { .. } => {}
+            StoreRequest::Boot
+            | StoreRequest::CheckWritable { .. }
+            | StoreRequest::CreateTenant(_)
+            | StoreRequest::FindTenant { .. }
+            | StoreRequest::LoadBacklog { .. }
+            | StoreRequest::ReadFrames { .. }
+            | StoreRequest::ReadHead { .. } => return Ok(()),
+        }
+        let process = self.process.as_ref().map(|process| (process.phase, process.has_booted));
+        ensure!(
+            process == Some((Phase::Running, true)),
+            CleanShutdown,
+            "a client is served by a process that is {process:?}: {request:?}"
+        );
+        Ok(())
+    }
+
+    /// The text of a message says who sent it, where, and with what key.
+    fn check_append(&self, new: &NewMessage) -> Checked {
+        let NewMessage { room_id, sender_id, content, meta, created_at, idempotency, .. } = new;
+        let mut words = content.split(' ').skip(1);
+        let (room, sender) = (words.next(), words.next());
+        ensure!(
+            room == Some(room_id.as_str()) && sender == Some(sender_id.as_str()),
+            MembersOnly,
+            "{content:.80} is to be stored in {room_id} as of {sender_id}"
+        );
+        let key = idempotency.as_ref().map(|idempotency| idempotency.key.as_str());
+        ensure!(key == key_in(content), Idempotency, "{content:.80} is to be stored under the key {key:?}");
+        ensure!(
+            meta.as_deref() == meta_of(content).as_deref(),
+            StableBodies,
+            "{content:.80} is to be stored with {meta:?}"
+        );
+        let now = self.now().wall;
+        let valid_since = idempotency.as_ref().map(|Idempotency { valid_since, .. }| valid_since.0);
+        ensure!(
+            *created_at == now && valid_since.is_none_or(|since| since == now.0 - KEY_LIFETIME_MS),
+            Idempotency,
+            "at {now:?} a message is stamped {created_at:?}, its key counts since {valid_since:?}"
+        );
+        Ok(())
+    }
+
+    fn check_create(&self, new: &NewRoom) -> Checked {
+        let mut members = new.members.clone();
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let wish = Wish { kind: new.kind, members, metadata: new.metadata.clone().unwrap_or_default() };
+        let is_asked = self
+            .requests
+            .values()
+            .any(|other| matches!(&other.asked, Asked::CreateRoom { wish: Some(asked), .. } if *asked == wish));
+        ensure!(is_asked, MembersOnly, "nobody asked for {wish:?}");
+        Ok(())
+    }
+
+    /// 503 has a reason: the process begins or ends, the store fails, or much waits for it.
+    pub(super) fn check_unavailable(&self, is_unavailable: bool, what: &str) -> Checked {
+        if !is_unavailable {
+            return Ok(());
+        }
+        let is_serving =
+            self.process.as_ref().is_some_and(|process| process.phase == Phase::Running && process.has_booted);
+        let has_reason = !is_serving || self.failing != Failing::Nothing || self.store.under_way() >= LIGHT_LOAD;
+        ensure!(has_reason, OneAnswer, "{what} is refused for no reason, while {:?}", self.handling);
+        ensure!(self.handling == Handling::Other || !self.is_peace, EveryoneCatchesUp, "in peace {what} is refused");
+        Ok(())
+    }
+}
+
+/// What comes with a message: it follows from its text, so that a body is known by that.
+pub(crate) fn meta_of(content: &str) -> Option<String> {
+    let tenant = content.split('>').next()?.strip_prefix("<t")?;
+    let padding = content.rsplit(' ').next()?;
+    (padding.chars().count() == 10).then(|| format!(r#"{{"of":"<t{tenant}>"}}"#))
+}
