@@ -87,6 +87,10 @@ pub enum Action {
     Advance(Span),
     /// Time passes, and the core is woken only at its end.
     Oversleep(Span),
+    /// Time passes, and nothing is done about it: the next input comes before a tick that is due.
+    Doze(Span),
+    /// The core is woken, whether it wants or not.
+    Wake,
     /// The wall clock is set by so many milliseconds.
     StepWallClock(i64),
     /// The process dies.

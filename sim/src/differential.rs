@@ -101,7 +101,9 @@ impl Differential {
             RestartEqualsStore,
             "SQLite answers {request:?} with {result:?}, the model with {expected:?}"
         );
-        self.answered.insert(kind(request));
+        if expected.as_ref().is_ok_and(succeeded) {
+            self.answered.insert(kind(request));
+        }
         Ok(())
     }
 
@@ -134,6 +136,20 @@ fn without_epoch(result: &StoreResult) -> StoreResult {
         }
         other => other.clone(),
     }
+}
+
+/// Whether a reply is what was asked for, and no refusal.
+const fn succeeded(reply: &StoreReply) -> bool {
+    !matches!(
+        reply,
+        StoreReply::Tenant(None)
+            | StoreReply::Room(Err(_))
+            | StoreReply::Members(Err(_))
+            | StoreReply::Messages(Err(_))
+            | StoreReply::Appended(Err(_))
+            | StoreReply::Acknowledged(Err(_))
+            | StoreReply::Head(None)
+    )
 }
 
 fn kind(request: &StoreRequest) -> &'static str {

@@ -71,7 +71,7 @@ saboteurs! {
     TalkAfterStop: CleanShutdown = "a frame is sent after the end",
     ForgottenTenant: RestartEqualsStore = "after a restart a tenant's key is unknown",
     Restless: NoSpinning = "the next time-out is always now",
-    GlobalCounter: Determinism = "the wall clock counts the runs of this process",
+    GlobalCounter: Determinism = "the name of a connection counts the runs of this process",
 }
 
 /// What is different in every run of a process: what no simulation may look at.
@@ -134,10 +134,6 @@ impl Saboteur {
             (Sabotage::FastClock, _) => {
                 let started = *self.started.get_or_insert(now.mono.0);
                 now.mono.0 += now.mono.0.saturating_sub(started);
-                1
-            }
-            (Sabotage::GlobalCounter, _) => {
-                now.wall.0 += self.run;
                 1
             }
             (Sabotage::ReusedToken, Input::Handshake { body, .. }) => {
@@ -329,6 +325,17 @@ impl Saboteur {
                     effects.push(Effect::Store { op: OpId(u64::MAX), request: StoreRequest::Boot });
                 }
             }
+            Sabotage::GlobalCounter => {
+                for effect in effects.iter_mut() {
+                    if let Effect::Send { frame, .. } = effect
+                        && frame.as_bytes().starts_with(br#"{"type":"connected""#)
+                    {
+                        let text = String::from_utf8_lossy(frame.as_bytes());
+                        let counted = text.replace(r#"":"conn_"#, &format!(r#"":"conn_{}_"#, self.run)).into();
+                        *frame = serde_json::from_value(counted).unwrap_or_else(|_| frame.clone());
+                    }
+                }
+            }
             Sabotage::SequenceGap
             | Sabotage::EarlyReport
             | Sabotage::ForgottenCommit
@@ -341,8 +348,7 @@ impl Saboteur {
             | Sabotage::DoubleFlush
             | Sabotage::IgnoredShutdown
             | Sabotage::ForgottenTenant
-            | Sabotage::Restless
-            | Sabotage::GlobalCounter => {}
+            | Sabotage::Restless => {}
         }
     }
 }

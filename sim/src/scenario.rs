@@ -21,7 +21,10 @@ pub struct Generator<C> {
     workload: C,
     /// What goes wrong.
     faults: C,
-    weights: Vec<(ActionKind, u64)>,
+    usual: Vec<(ActionKind, u64)>,
+    unusual: Vec<(ActionKind, u64)>,
+    /// How many of a hundred actions are something going wrong.
+    faults_percent: u64,
     left: u64,
     planned: VecDeque<Action>,
     setup: Setup,
@@ -61,6 +64,8 @@ enum ActionKind {
     RefuseWrite,
     RefuseRead,
     Oversleep,
+    Doze,
+    Wake,
     LongWait,
     StepWallClock,
     Crash,
@@ -101,12 +106,51 @@ const KINDS: &[(ActionKind, u64, bool)] = &[
     (ActionKind::RefuseWrite, 5, true),
     (ActionKind::RefuseRead, 3, true),
     (ActionKind::Oversleep, 3, true),
+    (ActionKind::Doze, 3, true),
+    (ActionKind::Wake, 2, true),
     (ActionKind::LongWait, 3, true),
     (ActionKind::StepWallClock, 2, true),
     (ActionKind::Crash, 1, true),
     (ActionKind::Shutdown, 1, true),
     (ActionKind::Start, 20, false),
 ];
+
+impl ActionKind {
+    /// Whether it is something going wrong.
+    const fn is_fault(self) -> bool {
+        matches!(
+            self,
+            Self::LoseAnswer
+                | Self::Disconnect
+                | Self::Stall
+                | Self::ReadOn
+                | Self::Vanish
+                | Self::FailCommit
+                | Self::RefuseWrite
+                | Self::RefuseRead
+                | Self::Oversleep
+                | Self::Doze
+                | Self::Wake
+                | Self::LongWait
+                | Self::StepWallClock
+                | Self::Crash
+                | Self::Shutdown
+        )
+    }
+}
+
+/// One of a list, by its weights.
+fn weighted(choices: &mut impl Choices, list: &[(ActionKind, u64)]) -> ActionKind {
+    let total: u64 = list.iter().map(|(_, weight)| weight).sum();
+    let mut at = choices.below(total.max(1));
+    for (kind, weight) in list {
+        if at < *weight {
+            return *kind;
+        }
+        at -= weight;
+    }
+    ActionKind::Settle
+}
 
 impl Generator<Seeded> {
     /// The scenario of a seed.
@@ -130,14 +174,24 @@ impl<C: Choices> Generator<C> {
             rate_limits: (0..3).map(|_| workload.pick(&[2, 20, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH])).collect(),
             max_message_size: workload.pick(&[4_096, 4_096, 4_096, 300, 262_144]),
         };
-        let mut weights = Vec::new();
-        for (kind, usual, may_miss) in KINDS {
-            let is_off = *may_miss && faults.percent(20);
-            let factor = 1 + faults.below(8);
-            weights.push((*kind, if is_off { 0 } else { usual * factor }));
+        let (mut usual, mut unusual) = (Vec::new(), Vec::new());
+        for (kind, weight, may_miss) in KINDS {
+            let (choices, list) =
+                if kind.is_fault() { (&mut faults, &mut unusual) } else { (&mut workload, &mut usual) };
+            let is_off = *may_miss && choices.percent(20);
+            let factor = 1 + choices.below(8);
+            list.push((*kind, if is_off { 0 } else { weight * factor }));
         }
-        let mut generator =
-            Self { left: 60 + workload.below(500), workload, faults, weights, planned: VecDeque::new(), setup };
+        let mut generator = Self {
+            left: 60 + workload.below(500),
+            faults_percent: faults.below(20),
+            workload,
+            faults,
+            usual,
+            unusual,
+            planned: VecDeque::new(),
+            setup,
+        };
         generator.plan_prologue(flavour);
         generator
     }
@@ -163,16 +217,12 @@ impl<C: Choices> Generator<C> {
             }
             return Some(Action::Start);
         }
-        let total: u64 = self.weights.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.workload.below(total.max(1));
-        let mut chosen = ActionKind::Settle;
-        for (kind, weight) in &self.weights {
-            if at < *weight {
-                chosen = *kind;
-                break;
-            }
-            at -= weight;
-        }
+        // What clients do is drawn by itself: another fault shifts none of it.
+        let chosen = if self.faults.percent(self.faults_percent) {
+            weighted(&mut self.faults, &self.unusual)
+        } else {
+            weighted(&mut self.workload, &self.usual)
+        };
         Some(self.draw(chosen))
     }
 
@@ -299,6 +349,8 @@ impl<C: Choices> Generator<C> {
                 Action::RefuseRead(pick, self.refusal())
             }
             ActionKind::Oversleep => Action::Oversleep(self.faults.below(40_000_000)),
+            ActionKind::Doze => Action::Doze(self.faults.below(15_000_000)),
+            ActionKind::Wake => Action::Wake,
             ActionKind::LongWait => Action::Advance(1_000_000 + self.faults.below(90_000_000)),
             ActionKind::StepWallClock => Action::StepWallClock(match self.faults.below(3) {
                 0 => -(self.faults.below(3_600_000) as i64),

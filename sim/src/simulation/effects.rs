@@ -367,7 +367,10 @@ impl Simulation {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::RoomRecovered { .. } => self.probes.hit(Probe::RoomRecovered),
-            Event::StoreTimedOut { .. } => self.probes.hit(Probe::StoreTimedOut),
+            Event::StoreTimedOut { .. } => {
+                self.note_failure();
+                self.probes.hit(Probe::StoreTimedOut);
+            }
             Event::StoreFailed { .. } | Event::Ready | Event::TenantCreated { .. } => {}
         }
     }

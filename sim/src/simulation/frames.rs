@@ -306,6 +306,11 @@ impl Simulation {
     }
 
     fn check_sync(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let acks_by_then = match self.links.get(&conn) {
+            Some(link) => self.acks_around(&link.user),
+            None => return Ok(()),
+        };
+        let failures = self.failures;
         let is_truncated = seen.truncated.as_ref().is_some_and(|truncated| !truncated.is_empty());
         if is_truncated {
             self.probes.hit(Probe::Truncated);
@@ -313,6 +318,8 @@ impl Simulation {
         let link = self.open_link_of(conn)?;
         ensure!(link.wants_backlog && !link.sent.synced, OneAnswer, "{conn:?} is synced again, or wants no backlog");
         link.sent.synced = true;
+        link.sent.acks_by_then = acks_by_then;
+        link.sent.failures_by_then = failures;
         link.sent.told = Told {
             rooms: seen.rooms.unwrap_or(u64::MAX),
             messages: seen.messages.unwrap_or(u64::MAX),

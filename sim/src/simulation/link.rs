@@ -64,6 +64,9 @@ pub(crate) struct Sent {
     pub(crate) before_sync: u64,
     /// What `sync.complete` said.
     pub(crate) told: Told,
+    /// How far everyone had acknowledged by then, and how often the store had failed.
+    pub(crate) acks_by_then: BTreeMap<(RoomId, UserId), u64>,
+    pub(crate) failures_by_then: u64,
 }
 
 /// What a `sync.complete` says.

@@ -8,6 +8,8 @@
 //! | `effects.rs` | what the core wants done, checked as it comes |
 //! | `answers.rs` | what clients were answered, compared with the model |
 //! | `frames.rs` | what connections were sent, compared with the model |
+//! | `asked.rs` | what the core asks of the store, compared with what clients asked |
+//! | `live.rs` | what must have reached everyone once nothing is under way |
 //! | `peace.rs` | the second phase: faults stop, and every obligation must be met |
 //! | `link.rs`, `staged_store.rs`, `bucket.rs` | a connection, the store's stages, the rate limit as an oracle sees it |
 
@@ -18,6 +20,7 @@ pub(crate) mod clients;
 mod effects;
 mod frames;
 mod link;
+mod live;
 mod peace;
 mod process;
 mod sockets;
@@ -92,6 +95,9 @@ pub struct Simulation {
     last_written: Option<MonoMicros>,
     /// Messages whose storing this process was told of.
     reported_appends: u64,
+    /// How often the store has failed or was given up, and when it last did.
+    failures: u64,
+    last_failure: u64,
     failing: Failing,
     /// How many connections were closed for what fails.
     failures_blamed: usize,
@@ -234,6 +240,8 @@ impl Simulation {
             handling: Handling::Other,
             last_written: None,
             reported_appends: 0,
+            failures: 0,
+            last_failure: 0,
             failing: Failing::Nothing,
             failures_blamed: 0,
             stores_of_last_input: 0,
@@ -352,6 +360,11 @@ impl Simulation {
             Action::Settle => self.settle(),
             Action::Advance(span) => self.advance(Micros(*span)),
             Action::Oversleep(span) => self.oversleep(Micros(*span)),
+            Action::Doze(span) => {
+                self.move_clock(self.clock.mono + span);
+                Ok(())
+            }
+            Action::Wake => self.wake(),
             Action::StepWallClock(by_ms) => {
                 self.step_wall_clock(*by_ms);
                 Ok(())

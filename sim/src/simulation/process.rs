@@ -85,7 +85,8 @@ impl Simulation {
             return Ok(());
         };
         if process.phase != Phase::Running {
-            return Ok(());
+            // A second one changes nothing.
+            return self.input(Input::Shutdown);
         }
         process.phase = Phase::Draining { since: now.mono };
         if !self.requests.is_empty() {

@@ -108,6 +108,9 @@ impl Simulation {
         } else if was_starting && result.is_err() {
             self.probes.hit(Probe::BootFailed);
         }
+        if result.is_err() {
+            self.note_failure();
+        }
         match &result {
             Ok(StoreReply::Written) => self.last_written = Some(self.now().mono),
             Ok(StoreReply::Appended(Ok(appended))) if appended.outcome == AppendOutcome::Stored => {
@@ -132,6 +135,7 @@ impl Simulation {
         for _ in 0..10_000 {
             self.flush_all()?;
             if self.store.is_idle() {
+                self.check_live()?;
                 return self.end_stopped_process();
             }
             self.execute(usize::MAX);

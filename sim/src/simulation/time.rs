@@ -59,6 +59,21 @@ impl Simulation {
         }
     }
 
+    /// An early tick does nothing.
+    pub(super) fn wake(&mut self) -> Checked {
+        let now = self.now().mono;
+        match self.next_timeout() {
+            Some((at, kind)) if at <= now => self.tick(kind),
+            Some(_) | None => {
+                self.effects_of_last_input = 0;
+                self.input(Input::Tick)?;
+                let effects = self.effects_of_last_input;
+                ensure!(effects == 0, NoSpinning, "an early tick had {effects} effects");
+                Ok(())
+            }
+        }
+    }
+
     pub(super) fn tick(&mut self, kind: TimerKind) -> Checked {
         self.input(Input::Tick)?;
         let now = self.now().mono;
