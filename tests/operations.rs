@@ -203,6 +203,25 @@ fn settings_come_from_a_file_too() {
 }
 
 #[test]
+fn a_line_of_the_file_that_is_no_setting_stops_the_start_and_is_not_repeated() {
+    for (line, variable) in
+        [("MASTER_API_KEY='hunter2hunter2hunter2", "MASTER_API_KEY"), ("MASTER_API_KEY hunter2hunter2", "line 2")]
+    {
+        let said = start_fails(&[], |dir| std::fs::write(dir.join(".env"), format!("# mine\n{line}\n")).unwrap());
+        assert!(said.contains(".env, line 2") && said.contains(variable) && !said.contains("hunter"), "{said}");
+    }
+}
+
+#[test]
+fn a_token_from_the_file_is_taken_as_it_stands() {
+    let data_dir = tempfile::tempdir().unwrap();
+    std::fs::write(data_dir.path().join(".env"), "\u{feff}METRICS_TOKEN=pre$fix-${HOME}-$\nLOG_LEVEL=info\n").unwrap();
+    let server = Server::start_in(data_dir, Vec::new(), &[]);
+    let with = |token| server.request("GET", "/metrics", &[("Authorization", token)], "").status;
+    assert_eq!([with("Bearer pre$fix-${HOME}-$"), with("Bearer pre--$")], [200, 401]);
+}
+
+#[test]
 fn secrets_and_contents_reach_neither_the_log_nor_in_the_clear_the_database() {
     let server = Server::start_with(&[("LOG_LEVEL", "debug")]);
     let tenant = server.create_tenant("{}");

@@ -1,5 +1,6 @@
 //! The configuration (protocol, section 10): flags over the environment over `.env`.
 
+mod env_file;
 mod sources;
 mod values;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use chatapi_core::{Config, Micros};
 use chatapi_storage_sqlite::Synchronous;
 
+pub use env_file::{EnvFileError, Fault, read as read_env_file};
 pub use sources::Sources;
 use values::{
     every_interface, parse_boolean, parse_duration, parse_interval, parse_listen_addr, parse_origins, positive,
