@@ -148,7 +148,7 @@ impl Settings {
         if sources.is_set("LOG_DIR") {
             warnings.push("LOG_DIR has no effect: logs go to stdout".to_owned());
         }
-        let metrics_token = sources.get("METRICS_TOKEN")?;
+        let metrics_token = sources.metrics_token()?;
         let core = Config {
             allowed_origins: origins.as_deref().map_or(defaults.allowed_origins, parse_origins),
             max_connections_per_user: sources
@@ -300,6 +300,30 @@ mod tests {
         let error = read(&[("MASTER_API_KEY", "hunter2hunter2")]).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("at least 16 characters") && !error.contains("hunter"), "{error}");
         assert_eq!(read(&[("MASTER_API_KEY", "")]).unwrap().master_key, None);
+        let error = read(&[("MASTER_API_KEY", "  hunter2hunter2  ")]).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("at least 16 characters") && !error.contains("hunter"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_what_a_header_can_carry() {
+        let secrets = |value| {
+            let settings = read(&[("MASTER_API_KEY", value), ("METRICS_TOKEN", value)]).unwrap();
+            [settings.master_key, settings.metrics_token]
+        };
+        for (value, secret) in [
+            (" \tsixteen characters\r\n", Some("sixteen characters")),
+            ("sixteen  characters", Some("sixteen  characters")),
+            ("s\u{e4}chzehn Zeichen", Some("s\u{e4}chzehn Zeichen")),
+            (" \t\n", None),
+        ] {
+            assert_eq!(secrets(value), [secret.map(str::to_owned), secret.map(str::to_owned)], "{value:?}");
+        }
+        for variable in ["MASTER_API_KEY", "METRICS_TOKEN"] {
+            for value in ["hunter2hunter2\nhunter2", "hunter2hunter2\0hunter2", "hunter2hunter2\x7Fhunter2"] {
+                let error = read(&[(variable, value)]).map(|_| ()).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("{variable} takes ")) && !error.contains("hunter"), "{error}");
+            }
+        }
     }
 
     #[test]
