@@ -115,7 +115,7 @@ variables! {
     "DEFAULT_RATE_LIMIT": "Requests and frames a second for a tenant that sets none [default: 100]",
     "WORKER_INTERVAL": "How often finished deliveries are looked through, as in 30s [default: 30s]",
     "RETRY_INTERVAL": "How long after a webhook's first failure it is called again [default: 30s]",
-    "RETRY_MAX_ATTEMPTS": "Attempts of a webhook in all [default: 5]",
+    "RETRY_MAX_ATTEMPTS": "Attempts of a webhook in all, 1 to 100 [default: 5]",
     "WEBHOOK_CONCURRENCY": "Webhooks called at a time [default: 64]",
     "WEBHOOK_BREAKER_OPEN": "How long an endpoint that keeps failing is left alone at first [default: 30s]",
     "WEBHOOK_BLOCK_PRIVATE": "true or false: whether webhooks at private addresses are never called [default: false]",
@@ -160,7 +160,10 @@ impl Settings {
                 })?
                 .unwrap_or(defaults.default_rate_limit),
             retry_max_attempts: sources
-                .parse("RETRY_MAX_ATTEMPTS", AT_LEAST_ONE, positive)?
+                .parse("RETRY_MAX_ATTEMPTS", "a whole number from 1 to 100", |text| {
+                    // A tenant's `retry_limit`, which it stands in for, goes no further.
+                    positive(text).filter(|attempts| *attempts <= 100)
+                })?
                 .unwrap_or(defaults.retry_max_attempts),
             large_room_members: sources
                 .parse("LARGE_ROOM_MEMBERS", AT_LEAST_ONE, positive)?
@@ -276,6 +279,7 @@ mod tests {
             ("DEFAULT_RATE_LIMIT", "-1"),
             ("DEFAULT_RATE_LIMIT", "1e3"),
             ("RETRY_MAX_ATTEMPTS", "0"),
+            ("RETRY_MAX_ATTEMPTS", "101"),
             ("WORKER_INTERVAL", "30"),
             ("WORKER_INTERVAL", "0s"),
             ("RETRY_INTERVAL", "soon"),
@@ -341,6 +345,13 @@ mod tests {
             sources.environment.clear();
             sources.flags.insert(variable, value);
             assert_eq!(Settings::read(&sources).map(|_| ()).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn attempts_go_as_far_as_a_tenant_could_set_them() {
+        for (text, attempts) in [("1", 1), ("100", 100)] {
+            assert_eq!(read(&[("RETRY_MAX_ATTEMPTS", text)]).unwrap().core.retry_max_attempts, attempts);
         }
     }
 
