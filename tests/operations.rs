@@ -111,6 +111,14 @@ fn a_second_server_on_another_name_of_the_same_file_is_refused() {
 }
 
 #[test]
+fn a_directory_in_place_of_the_database_is_refused_as_one() {
+    for dsn in [".", "/"] {
+        let said = start_fails(&[("DATABASE_DSN", dsn)], |_| ());
+        assert!(said.contains("is a directory") && !said.contains("hard links"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
     let said = start_fails(&[], |dir| {
         std::fs::write(dir.join("chatapi.db"), "not a database, but long enough ".repeat(64)).unwrap()
