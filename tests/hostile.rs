@@ -137,6 +137,28 @@ fn a_body_over_2_mib_is_413_once_its_sender_is_known_and_not_read() {
 }
 
 #[test]
+fn a_client_that_writes_the_whole_of_a_body_over_2_mib_still_reads_its_answer() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    for length in [(2 << 20) + 1, 5 << 19] {
+        let head = format!(
+            "POST /rooms HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nX-User-Id: alice\r\nContent-Length: {length}\r\n\r\n",
+            tenant.api_key
+        );
+        let mut stream = server.open();
+        stream.write_all(head.as_bytes()).unwrap();
+        for part in vec![b'x'; length].chunks(64 * 1024) {
+            stream.write_all(part).unwrap();
+            // As over a network: the answer is there long before the last of the body.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answers(&answer), [(413, Some("PAYLOAD_TOO_LARGE".to_owned()))]);
+    }
+}
+
+#[test]
 fn bodies_that_are_not_complete_share_64_mib_and_stop_neither_small_requests_nor_small_frames() {
     let server = Server::start();
     let tenant = server.create_tenant("{}");
