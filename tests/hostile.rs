@@ -67,7 +67,7 @@ fn request_ids(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_refusal_names_the_request_as_its_sender_did_where_its_head_could_be_read() {
+fn a_refusal_names_the_request_as_its_sender_did_as_far_as_its_head_could_be_read() {
     let server = Server::start();
     let tenant = server.create_tenant("{}");
     let post = |lines: &str| format!("POST /rooms HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n{lines}\r\n");
@@ -86,14 +86,28 @@ fn a_refusal_names_the_request_as_its_sender_did_where_its_head_could_be_read() 
         ("BREW /pot HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 501),
         ("GET / HTTP/1.2\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 505),
         ("GET http://x/ HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 400),
+        // It came before the fault.
+        (post(&"A: b\r\n".repeat(127)), 431),
+        (post(&format!("A: {}\r\n", "b".repeat(20_000))), 431),
+        (post("Bad Name: x\r\n"), 400),
+        (post("Bad Name: x\r\nX-Request-Id: another\r\n"), 400),
+        (post("no field\r\n"), 400),
+        (post("A: \0\r\n"), 400),
+        (post("A: b\n"), 400),
+        (post("Bad Name: x\r\n").replace("X-Request-Id: mine", "x-request-id:mine "), 400),
     ] {
         let text = server.raw(request.as_bytes());
         assert_eq!((answers(&text)[0].0, request_ids(&text)), (status, vec!["mine"]), "{request:?}: {text}");
     }
-    // Where the head could not be read, or does not hold one that is fit to be echoed, a new one is drawn.
+    // Where it did not come before the fault, or there is not one that is fit to be echoed, a new one is drawn.
     for (request, status) in [
-        (post(&"A: b\r\n".repeat(127)), 431),
-        (post("Bad Name: x\r\n"), 400),
+        (post("").replace("Host: x", "Bad Name: x"), 400),
+        (post("").replace("Host: x", &("A: b\r\n".repeat(128) + "A: b")), 431),
+        (post("").replace("Host: x", &format!("A: {}", "b".repeat(20_000))), 431),
+        (post("").replace("mine", "mi\0ne"), 400),
+        (post("").replace("mine", &"x".repeat(20_000)), 431),
+        (post("").replace("mine\r\n", "mine\r\n and more\r\n"), 400),
+        (post("X-Request-Id: another\r\nBad Name: x\r\n"), 400),
         (post("X-Request-Id: another\r\nContent-Length: x\r\n"), 400),
         ("POST / HTTP/1.1\r\nHost: x\r\nX-Request-Id: a b\r\nContent-Length: x\r\n\r\n".to_owned(), 400),
         ("nonsense\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 400),

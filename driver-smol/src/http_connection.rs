@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use chatapi_core::api::{
-    Action, HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, Upgrade, encode, encode_upgrade, parse_request, reject,
+    Action, HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, Upgrade, encode, encode_upgrade,
+    parse_request, reject,
 };
 use chatapi_core::{ClosedBy, ConnId, Input};
 
