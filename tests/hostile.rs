@@ -67,7 +67,7 @@ fn request_ids(text: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_refusal_names_the_request_as_its_sender_did_where_its_head_could_be_read() {
+fn a_refusal_names_the_request_as_its_sender_did_as_far_as_its_head_could_be_read() {
     let server = Server::start();
     let tenant = server.create_tenant("{}");
     let post = |lines: &str| format!("POST /rooms HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n{lines}\r\n");
@@ -86,14 +86,28 @@ fn a_refusal_names_the_request_as_its_sender_did_where_its_head_could_be_read() 
         ("BREW /pot HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 501),
         ("GET / HTTP/1.2\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 505),
         ("GET http://x/ HTTP/1.1\r\nHost: x\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 400),
+        // It came before the fault.
+        (post(&"A: b\r\n".repeat(127)), 431),
+        (post(&format!("A: {}\r\n", "b".repeat(20_000))), 431),
+        (post("Bad Name: x\r\n"), 400),
+        (post("Bad Name: x\r\nX-Request-Id: another\r\n"), 400),
+        (post("no field\r\n"), 400),
+        (post("A: \0\r\n"), 400),
+        (post("A: b\n"), 400),
+        (post("Bad Name: x\r\n").replace("X-Request-Id: mine", "x-request-id:mine "), 400),
     ] {
         let text = server.raw(request.as_bytes());
         assert_eq!((answers(&text)[0].0, request_ids(&text)), (status, vec!["mine"]), "{request:?}: {text}");
     }
-    // Where the head could not be read, or does not hold one that is fit to be echoed, a new one is drawn.
+    // Where it did not come before the fault, or there is not one that is fit to be echoed, a new one is drawn.
     for (request, status) in [
-        (post(&"A: b\r\n".repeat(127)), 431),
-        (post("Bad Name: x\r\n"), 400),
+        (post("").replace("Host: x", "Bad Name: x"), 400),
+        (post("").replace("Host: x", &("A: b\r\n".repeat(128) + "A: b")), 431),
+        (post("").replace("Host: x", &format!("A: {}", "b".repeat(20_000))), 431),
+        (post("").replace("mine", "mi\0ne"), 400),
+        (post("").replace("mine", &"x".repeat(20_000)), 431),
+        (post("").replace("mine\r\n", "mine\r\n and more\r\n"), 400),
+        (post("X-Request-Id: another\r\nBad Name: x\r\n"), 400),
         (post("X-Request-Id: another\r\nContent-Length: x\r\n"), 400),
         ("POST / HTTP/1.1\r\nHost: x\r\nX-Request-Id: a b\r\nContent-Length: x\r\n\r\n".to_owned(), 400),
         ("nonsense\r\nX-Request-Id: mine\r\n\r\n".to_owned(), 400),
@@ -134,6 +148,28 @@ fn a_body_over_2_mib_is_413_once_its_sender_is_known_and_not_read() {
     assert_eq!(answers(&server.raw(of_a_stranger.as_bytes()))[0].0, 401);
     let by_chunks = format!("{}200001\r\n{}", head(&tenant.api_key, "Transfer-Encoding: chunked"), "x".repeat(1_000));
     assert_eq!(answers(&server.raw(by_chunks.as_bytes()))[0].0, 413);
+}
+
+#[test]
+fn a_client_that_writes_the_whole_of_a_body_over_2_mib_still_reads_its_answer() {
+    let server = Server::start();
+    let tenant = server.create_tenant("{}");
+    for length in [(2 << 20) + 1, 5 << 19] {
+        let head = format!(
+            "POST /rooms HTTP/1.1\r\nHost: x\r\nX-API-Key: {}\r\nX-User-Id: alice\r\nContent-Length: {length}\r\n\r\n",
+            tenant.api_key
+        );
+        let mut stream = server.open();
+        stream.write_all(head.as_bytes()).unwrap();
+        for part in vec![b'x'; length].chunks(64 * 1024) {
+            stream.write_all(part).unwrap();
+            // As over a network: the answer is there long before the last of the body.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        assert_eq!(answers(&answer), [(413, Some("PAYLOAD_TOO_LARGE".to_owned()))]);
+    }
 }
 
 #[test]

@@ -111,6 +111,14 @@ fn a_second_server_on_another_name_of_the_same_file_is_refused() {
 }
 
 #[test]
+fn a_directory_in_place_of_the_database_is_refused_as_one() {
+    for dsn in [".", "/"] {
+        let said = start_fails(&[("DATABASE_DSN", dsn)], |_| ());
+        assert!(said.contains("is a directory") && !said.contains("hard links"), "{said}");
+    }
+}
+
+#[test]
 fn a_file_that_is_no_database_of_ours_is_refused_and_left_as_it_is() {
     let said = start_fails(&[], |dir| {
         std::fs::write(dir.join("chatapi.db"), "not a database, but long enough ".repeat(64)).unwrap()
@@ -200,6 +208,25 @@ fn settings_come_from_a_file_too() {
     std::fs::write(data_dir.path().join(".env"), "LOG_LEVEL=loud\n").unwrap();
     let output = command(data_dir.path(), &[]).stdout(Stdio::null()).output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("LOG_LEVEL"));
+}
+
+#[test]
+fn a_line_of_the_file_that_is_no_setting_stops_the_start_and_is_not_repeated() {
+    for (line, variable) in
+        [("MASTER_API_KEY='hunter2hunter2hunter2", "MASTER_API_KEY"), ("MASTER_API_KEY hunter2hunter2", "line 2")]
+    {
+        let said = start_fails(&[], |dir| std::fs::write(dir.join(".env"), format!("# mine\n{line}\n")).unwrap());
+        assert!(said.contains(".env, line 2") && said.contains(variable) && !said.contains("hunter"), "{said}");
+    }
+}
+
+#[test]
+fn a_token_from_the_file_is_taken_as_it_stands() {
+    let data_dir = tempfile::tempdir().unwrap();
+    std::fs::write(data_dir.path().join(".env"), "\u{feff}METRICS_TOKEN=pre$fix-${HOME}-$\nLOG_LEVEL=info\n").unwrap();
+    let server = Server::start_in(data_dir, Vec::new(), &[]);
+    let with = |token| server.request("GET", "/metrics", &[("Authorization", token)], "").status;
+    assert_eq!([with("Bearer pre$fix-${HOME}-$"), with("Bearer pre--$")], [200, 401]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ pub struct Config {
     pub max_connections_per_user: u32,
     /// `DEFAULT_RATE_LIMIT`, tokens a second, at least 1.
     pub default_rate_limit: u32,
-    /// `RETRY_MAX_ATTEMPTS`, at least 1.
+    /// `RETRY_MAX_ATTEMPTS`, 1 to 100.
     pub retry_max_attempts: u32,
     /// `LARGE_ROOM_MEMBERS`.
     pub large_room_members: u32,

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::Path;
 
 use clap::{Arg, Command};
 
-use crate::settings::{RECORD, RECORD_MAX_SIZE, Sources, VARIABLES};
-use crate::stderr::tell;
+use crate::settings::{EnvFileError, RECORD, RECORD_MAX_SIZE, Sources, VARIABLES, read_env_file};
 
 /// Reads the command line, the environment and `.env` in the working directory. Ends the process where the command line
 /// asks for help or makes no sense.
-#[must_use]
-pub fn read() -> Sources {
+///
+/// # Errors
+///
+/// A `.env` that cannot be read as it is meant.
+pub fn read() -> Result<Sources, EnvFileError> {
     let matches = command().get_matches();
     let serve = matches.subcommand_matches("serve").unwrap_or(&matches);
     let names = VARIABLES.iter().map(|variable| variable.name).chain([RECORD, RECORD_MAX_SIZE]);
@@ -19,7 +22,7 @@ pub fn read() -> Sources {
         names.filter_map(|name| Some((name, serve.get_one::<OsString>(name)?.clone()))).collect::<BTreeMap<_, _>>();
     // No variable of ours has a name that is no text; its value may well be none, and is then to be refused.
     let environment = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect();
-    Sources { flags, environment, file: read_env_file() }
+    Ok(Sources { flags, environment, file: read_env_file(Path::new(".env"))? })
 }
 
 fn command() -> Command {
@@ -52,22 +55,4 @@ fn command() -> Command {
 /// An argument whose value may be no text, for the settings to say so under its name.
 fn argument(name: &'static str) -> Arg {
     Arg::new(name).value_parser(clap::value_parser!(OsString))
-}
-
-/// The pairs of `.env`; a file that cannot be read is as good as none, but said.
-fn read_env_file() -> BTreeMap<String, String> {
-    let Ok(pairs) = dotenvy::from_path_iter(".env") else {
-        return BTreeMap::new();
-    };
-    let tell_of = |error: &_| tell(&format_args!("chatapi: .env: {}", line_error(error)));
-    pairs.filter_map(|pair| pair.inspect_err(tell_of).ok()).collect()
-}
-
-/// Says where the file is wrong without repeating what stands there.
-fn line_error(error: &dotenvy::Error) -> &'static str {
-    if matches!(error, dotenvy::Error::LineParse(..)) {
-        "a line is not NAME=VALUE and was left out"
-    } else {
-        "it could not be read to its end"
-    }
 }

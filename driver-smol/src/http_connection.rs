@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use async_tungstenite::tungstenite::handshake::derive_accept_key;
 use chatapi_core::api::{
-    Action, HttpResponse, Rejection, ResponseMeta, Upgrade, encode, encode_upgrade, parse_request, reject,
+    Action, HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, Upgrade, encode, encode_upgrade,
+    parse_request, reject,
 };
 use chatapi_core::{ClosedBy, ConnId, Input};
 
@@ -35,8 +36,9 @@ const WRITE_TIME: Duration = Duration::from_secs(30);
 const ANSWER_TIME: Duration = Duration::from_secs(120);
 /// For how long a connection is kept after its last answer, so that a reset does not eat it.
 const LINGER_TIME: Duration = Duration::from_secs(2);
-/// How much of what a refused peer still sends is read.
-const LINGER_BYTES: usize = 256 * 1024;
+/// How much of what a refused peer still sends is read: many write the whole body before they look for an answer, and
+/// those whose body is a little too large are to find it. Nothing of it is kept.
+const LINGER_BYTES: usize = REQUEST_BODY_MAX_BYTES + 1024 * 1024;
 
 thread_local! {
     /// Bytes pass through here on their way from a socket: no connection needs a buffer of its own.

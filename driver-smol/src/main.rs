@@ -2,23 +2,23 @@
 
 #![deny(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody listens: see `stderr`")]
 
+use std::error::Error;
 use std::process::ExitCode;
 
 use chatapi::settings::Settings;
 use chatapi::stderr::tell;
 
 fn main() -> ExitCode {
-    let settings = match Settings::read(&chatapi::cli::read()) {
-        Ok(settings) => settings,
-        Err(error) => return fail(&error),
-    };
-    match chatapi::serve(settings) {
+    match run() {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => fail(&error),
+        Err(error) => {
+            tell(&format_args!("chatapi: {error}"));
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
-    tell(&format_args!("chatapi: {error}"));
-    ExitCode::FAILURE
+fn run() -> Result<(), Box<dyn Error>> {
+    let settings = Settings::read(&chatapi::cli::read()?)?;
+    Ok(chatapi::serve(settings)?)
 }

@@ -1,8 +1,8 @@
 //! Opening: the lock, what kind of file it is, the migrations, and the connections' settings.
 
-use std::fs::OpenOptions;
+use std::fs::{FileType, OpenOptions};
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,6 +48,14 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// It is there and is no regular file.
+    #[error("{} is {kind}, and no regular file: set DATABASE_DSN to the path of a file", path.display())]
+    NoFile {
+        /// What stands there.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
     },
     /// It has other names, under which its log would not be found.
     #[error(
@@ -148,12 +156,17 @@ impl Store {
         // One file has one lock, by whatever name or link it is reached. And SQLite gives `:memory:` and `file:` a meaning
         // of their own; an absolute path is never one of them.
         options.path = real_path(&path).map_err(as_file)?;
+        let metadata = std::fs::metadata(&options.path).map_err(as_file)?;
+        if let Some(kind) = other_kind(metadata.file_type()) {
+            return Err(OpenError::NoFile { path, kind });
+        }
         // What is under another name has another lock, and another log: two servers would overwrite each other, and after a
         // crash a part of the database would be missing.
-        let names = std::fs::metadata(&options.path).map_err(as_file)?.nlink();
+        let names = metadata.nlink();
         if names > 1 {
             return Err(OpenError::ManyNames { path, names });
         }
+        rustix::fs::access(&options.path, Access::READ_OK | Access::WRITE_OK).map_err(|errno| as_file(errno.into()))?;
         let lock_file = lock_path(&options.path);
         let lock = Lock::take(&lock_file).map_err(|failure| match failure {
             LockFailure::Held => OpenError::InUse { database: path.clone(), lock: lock_file.clone() },
@@ -192,15 +205,24 @@ impl Store {
 /// One that is there is not opened: to close it again would drop every lock that SQLite has on it in this process.
 fn real_path(path: &Path) -> io::Result<PathBuf> {
     match std::fs::canonicalize(path) {
-        Ok(real) => {
-            rustix::fs::access(&real, Access::READ_OK | Access::WRITE_OK)?;
-            Ok(real)
-        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
             std::fs::canonicalize(path)
         }
-        Err(error) => Err(error),
+        found => found,
+    }
+}
+
+/// What it is that is no regular file.
+fn other_kind(found: FileType) -> Option<&'static str> {
+    if found.is_file() {
+        None
+    } else if found.is_dir() {
+        Some("a directory")
+    } else if found.is_char_device() || found.is_block_device() {
+        Some("a device")
+    } else {
+        Some("a pipe or a socket")
     }
 }
 

@@ -82,11 +82,9 @@ impl Server {
         Self::start_in(tempfile::tempdir().unwrap(), Vec::new(), flags)
     }
 
-    /// Starts a server whose stdout and stderr are given, so that nothing of its log is seen here; with a line in `.env`
-    /// that it has something to say about.
+    /// Starts a server whose stdout and stderr are given, so that nothing of its log is seen here.
     pub(crate) fn start_unseen(settings: &[(&str, &str)], output: impl Fn() -> Stdio) -> Self {
         let data_dir = tempfile::tempdir().unwrap();
-        std::fs::write(data_dir.path().join(".env"), "no pair\n").unwrap();
         // No log tells the port: it is found free on an address that nobody else listens on or calls from.
         let address = TcpListener::bind("127.77.0.1:0").unwrap().local_addr().unwrap();
         let mut settings: Vec<(String, String)> =
@@ -102,7 +100,8 @@ impl Server {
         server
     }
 
-    fn start_in(data_dir: TempDir, settings: Vec<(String, String)>, flags: &[&str]) -> Self {
+    /// Starts a server in a directory where something is prepared.
+    pub(crate) fn start_in(data_dir: TempDir, settings: Vec<(String, String)>, flags: &[&str]) -> Self {
         let mut command = command(data_dir.path(), &settings);
         command.args(flags);
         Self::start_by(command, data_dir, settings)

@@ -78,6 +78,29 @@ pub(super) fn find_fields(bytes: &mut [u8], range: Range<usize>, count: usize) -
     Ok(fields)
 }
 
+/// The one `X-Request-Id` among the complete lines of a head that goes on, or goes wrong, after them; what follows a line
+/// that is no field is not looked at.
+pub(super) fn request_id_of_lines(lines: &[u8]) -> Option<&[u8]> {
+    let mut found = None;
+    for line in lines.split(|&byte| byte == b'\n').take(FIELDS_MAX) {
+        // A folded line would be a part of the one before it: what that says is then not known.
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            return None;
+        }
+        let Some(colon) = line.iter().position(|&byte| byte == b':') else {
+            break;
+        };
+        let (name, value) = (&line[..colon], &line[colon + 1..]);
+        if !is_token(name) {
+            break;
+        }
+        if name.eq_ignore_ascii_case(b"x-request-id") && found.replace(value.trim_ascii()).is_some() {
+            return None;
+        }
+    }
+    found
+}
+
 /// What the fields come to.
 pub(super) fn read_fields(bytes: &[u8], fields: &[Field], version: Version) -> Result<Head, Rejection> {
     let (mut host, mut length, mut encoding) = (None, None, None);
@@ -248,6 +271,26 @@ fn is_version(word: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_that_goes_wrong_names_its_request_by_the_lines_before_the_fault() {
+        let many = "A: b\r\n".repeat(FIELDS_MAX);
+        for (lines, id) in [
+            ("X-Request-Id: mine\r\n", Some("mine")),
+            ("Host: x\r\nx-request-id:\tmine \r\nA: b\r\n", Some("mine")),
+            ("X-Request-Id: mine\r\nBad Name: x\r\nX-Request-Id: another\r\n", Some("mine")),
+            ("X-Request-Id: mine\r\nno field\r\n", Some("mine")),
+            (&format!("X-Request-Id: mine\r\n{many}"), Some("mine")),
+            ("", None),
+            ("Host: x\r\n", None),
+            ("Bad Name: x\r\nX-Request-Id: mine\r\n", None),
+            ("X-Request-Id: mine\r\n folded\r\n", None),
+            ("X-Request-Id: mine\r\nX-Request-Id: another\r\n", None),
+            (&format!("{many}X-Request-Id: mine\r\n"), None),
+        ] {
+            assert_eq!(request_id_of_lines(lines.as_bytes()), id.map(str::as_bytes), "{lines:?}");
+        }
+    }
 
     #[test]
     fn hosts() {

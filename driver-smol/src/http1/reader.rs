@@ -7,7 +7,8 @@ use chatapi_core::api::{REQUEST_BODY_MAX_BYTES, Rejection};
 
 use super::chunked::{Chunked, Decoded};
 use super::head::{
-    FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, find_fields, parse_request_line, read_fields, split_request_line,
+    FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, find_fields, parse_request_line, read_fields, request_id_of_lines,
+    split_request_line,
 };
 use super::lines::{LineError, Lines};
 use super::request::{Field, Request, RequestLine, slice};
@@ -121,8 +122,8 @@ impl RequestReader {
         }
     }
 
-    /// `X-Request-Id` of the request that is on its way or was refused, for its answer. `None` where its head is not
-    /// complete, could not be read, or does not hold just one.
+    /// `X-Request-Id` of the request that is on its way or was refused, for its answer. Of a head that is not complete or
+    /// could not be read, the lines before the fault count. `None` where they do not hold just one.
     #[must_use]
     pub fn request_id(&self) -> Option<&[u8]> {
         match &self.state {
@@ -259,6 +260,10 @@ impl Pending {
     }
 
     fn request_id(&self) -> Option<&[u8]> {
+        if self.fields.is_empty() {
+            let (_, fields_start) = self.line.as_ref()?;
+            return request_id_of_lines(self.bytes.get(*fields_start..self.lines.position())?);
+        }
         let mut ids = self.fields.iter().filter(|field| slice(&self.bytes, field.name) == b"x-request-id");
         let id = ids.next()?;
         ids.next().is_none().then(|| slice(&self.bytes, id.value))

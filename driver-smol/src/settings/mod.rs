@@ -1,5 +1,6 @@
 //! The configuration (protocol, section 10): flags over the environment over `.env`.
 
+mod env_file;
 mod sources;
 mod values;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use chatapi_core::{Config, Micros};
 use chatapi_storage_sqlite::Synchronous;
 
+pub use env_file::{EnvFileError, Fault, read as read_env_file};
 pub use sources::Sources;
 use values::{
     every_interface, parse_boolean, parse_duration, parse_interval, parse_listen_addr, parse_origins, positive,
@@ -113,7 +115,7 @@ variables! {
     "DEFAULT_RATE_LIMIT": "Requests and frames a second for a tenant that sets none [default: 100]",
     "WORKER_INTERVAL": "How often finished deliveries are looked through, as in 30s [default: 30s]",
     "RETRY_INTERVAL": "How long after a webhook's first failure it is called again [default: 30s]",
-    "RETRY_MAX_ATTEMPTS": "Attempts of a webhook in all [default: 5]",
+    "RETRY_MAX_ATTEMPTS": "Attempts of a webhook in all, 1 to 100 [default: 5]",
     "WEBHOOK_CONCURRENCY": "Webhooks called at a time [default: 64]",
     "WEBHOOK_BREAKER_OPEN": "How long an endpoint that keeps failing is left alone at first [default: 30s]",
     "WEBHOOK_BLOCK_PRIVATE": "true or false: whether webhooks at private addresses are never called [default: false]",
@@ -146,7 +148,7 @@ impl Settings {
         if sources.is_set("LOG_DIR") {
             warnings.push("LOG_DIR has no effect: logs go to stdout".to_owned());
         }
-        let metrics_token = sources.get("METRICS_TOKEN")?;
+        let metrics_token = sources.metrics_token()?;
         let core = Config {
             allowed_origins: origins.as_deref().map_or(defaults.allowed_origins, parse_origins),
             max_connections_per_user: sources
@@ -158,7 +160,10 @@ impl Settings {
                 })?
                 .unwrap_or(defaults.default_rate_limit),
             retry_max_attempts: sources
-                .parse("RETRY_MAX_ATTEMPTS", AT_LEAST_ONE, positive)?
+                .parse("RETRY_MAX_ATTEMPTS", "a whole number from 1 to 100", |text| {
+                    // A tenant's `retry_limit`, which it stands in for, goes no further.
+                    positive(text).filter(|attempts| *attempts <= 100)
+                })?
                 .unwrap_or(defaults.retry_max_attempts),
             large_room_members: sources
                 .parse("LARGE_ROOM_MEMBERS", AT_LEAST_ONE, positive)?
@@ -274,6 +279,7 @@ mod tests {
             ("DEFAULT_RATE_LIMIT", "-1"),
             ("DEFAULT_RATE_LIMIT", "1e3"),
             ("RETRY_MAX_ATTEMPTS", "0"),
+            ("RETRY_MAX_ATTEMPTS", "101"),
             ("WORKER_INTERVAL", "30"),
             ("WORKER_INTERVAL", "0s"),
             ("RETRY_INTERVAL", "soon"),
@@ -298,6 +304,30 @@ mod tests {
         let error = read(&[("MASTER_API_KEY", "hunter2hunter2")]).map(|_| ()).unwrap_err().to_string();
         assert!(error.contains("at least 16 characters") && !error.contains("hunter"), "{error}");
         assert_eq!(read(&[("MASTER_API_KEY", "")]).unwrap().master_key, None);
+        let error = read(&[("MASTER_API_KEY", "  hunter2hunter2  ")]).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("at least 16 characters") && !error.contains("hunter"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_is_what_a_header_can_carry() {
+        let secrets = |value| {
+            let settings = read(&[("MASTER_API_KEY", value), ("METRICS_TOKEN", value)]).unwrap();
+            [settings.master_key, settings.metrics_token]
+        };
+        for (value, secret) in [
+            (" \tsixteen characters\r\n", Some("sixteen characters")),
+            ("sixteen  characters", Some("sixteen  characters")),
+            ("s\u{e4}chzehn Zeichen", Some("s\u{e4}chzehn Zeichen")),
+            (" \t\n", None),
+        ] {
+            assert_eq!(secrets(value), [secret.map(str::to_owned), secret.map(str::to_owned)], "{value:?}");
+        }
+        for variable in ["MASTER_API_KEY", "METRICS_TOKEN"] {
+            for value in ["hunter2hunter2\nhunter2", "hunter2hunter2\0hunter2", "hunter2hunter2\x7Fhunter2"] {
+                let error = read(&[(variable, value)]).map(|_| ()).unwrap_err().to_string();
+                assert!(error.starts_with(&format!("{variable} takes ")) && !error.contains("hunter"), "{error}");
+            }
+        }
     }
 
     #[test]
@@ -315,6 +345,13 @@ mod tests {
             sources.environment.clear();
             sources.flags.insert(variable, value);
             assert_eq!(Settings::read(&sources).map(|_| ()).unwrap_err().to_string(), error);
+        }
+    }
+
+    #[test]
+    fn attempts_go_as_far_as_a_tenant_could_set_them() {
+        for (text, attempts) in [("1", 1), ("100", 100)] {
+            assert_eq!(read(&[("RETRY_MAX_ATTEMPTS", text)]).unwrap().core.retry_max_attempts, attempts);
         }
     }
 

@@ -73,11 +73,29 @@ impl Sources {
     pub(super) fn master_key(&self) -> Result<Option<String>, SettingError> {
         const VARIABLE: &str = "MASTER_API_KEY";
         let takes = "at least 16 characters";
-        match self.get(VARIABLE).map_err(|error| SettingError { takes, ..error })? {
+        match self.secret(VARIABLE, takes)? {
             Some(key) if key.chars().count() < MASTER_KEY_MIN_CHARS => {
                 Err(SettingError { variable: VARIABLE, takes, found: "fewer".to_owned() })
             }
             key => Ok(key),
+        }
+    }
+
+    pub(super) fn metrics_token(&self) -> Result<Option<String>, SettingError> {
+        self.secret("METRICS_TOKEN", "text in a line")
+    }
+
+    /// What is compared with a header's value. That comes without blanks at its ends and never holds a control character:
+    /// a secret with them would be met by nobody. Blanks alone count as not set.
+    fn secret(&self, variable: &'static str, takes: &'static str) -> Result<Option<String>, SettingError> {
+        let given = self.get(variable).map_err(|error| SettingError { takes, ..error })?;
+        match given.as_deref().map(str::trim_ascii) {
+            None | Some("") => Ok(None),
+            Some(secret) if secret.contains(char::is_control) => {
+                let found = "control characters, which no header can carry".to_owned();
+                Err(SettingError { variable, takes, found })
+            }
+            Some(secret) => Ok(Some(secret.to_owned())),
         }
     }
 

@@ -84,7 +84,11 @@ fn check_refusal(error: &OpenError, files: &Files, path: &Path) {
             }
         }
         OpenError::Sqlite { .. } | OpenError::Migration { .. } | OpenError::NoWriteAheadLog { .. } => {}
-        OpenError::InUse { .. } | OpenError::ManyNames { .. } | OpenError::File { .. } | OpenError::Thread(_) => {
+        OpenError::InUse { .. }
+        | OpenError::NoFile { .. }
+        | OpenError::ManyNames { .. }
+        | OpenError::File { .. }
+        | OpenError::Thread(_) => {
             panic!("{text}")
         }
     }

@@ -121,6 +121,31 @@ fn a_database_with_two_names_is_refused_under_each_and_served_again_under_one() 
 }
 
 #[test]
+fn what_is_no_regular_file_is_refused_as_what_it_is_and_gets_no_lock_beside_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let (inner, link, socket) =
+        (directory.path().join("data"), directory.path().join("link.db"), directory.path().join("socket"));
+    fs::create_dir(&inner).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let before = fs::read_dir(directory.path()).unwrap().count();
+    for (path, kind) in [
+        (inner.as_path(), "a directory"),
+        (inner.join(".").as_path(), "a directory"),
+        (link.as_path(), "a device"),
+        (socket.as_path(), "a pipe or a socket"),
+        (std::path::Path::new("/"), "a directory"),
+        (std::path::Path::new("/dev/null"), "a device"),
+    ] {
+        let refused = Store::open(Options::new(path)).unwrap_err();
+        assert!(matches!(refused, OpenError::NoFile { .. }), "{refused:?}");
+        assert!(refused.to_string().starts_with(&format!("{} is {kind}, ", path.display())), "{refused}");
+    }
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), before);
+    assert!(!std::path::Path::new("/dev/null.lock").exists());
+}
+
+#[test]
 fn a_file_that_is_no_database_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("notes.txt");
