@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use chatapi_sim::differential::Differential;
 use chatapi_sim::report::{Batch, BatchFailure, explain, run_batch, run_saboteurs, tell_saboteurs};
 use chatapi_sim::runner::{Options, run_seed};
 use clap::{Parser, Subcommand};
@@ -60,6 +61,9 @@ enum Command {
         /// Tell its story.
         #[arg(long)]
         trace: bool,
+        /// Let SQLite carry out everything too.
+        #[arg(long)]
+        sqlite: bool,
     },
 }
 
@@ -81,7 +85,7 @@ fn main() -> ExitCode {
         }
         Command::Saboteurs { seeds, first } => sabotage(first, seeds),
         Command::Replay { file } => chatapi_sim::replay::replay(&file).map_err(|failure| failure.to_string()),
-        Command::Seed { seed, trace } => run_alone(seed, trace),
+        Command::Seed { seed, trace, sqlite } => run_alone(seed, trace, sqlite),
     };
     match result {
         Ok(told) => {
@@ -116,8 +120,10 @@ fn sabotage(first: u64, seeds: u64) -> Result<String, String> {
     run_saboteurs(first, seeds).map(|caught| tell_saboteurs(&caught)).map_err(|failure| failure.to_string())
 }
 
-fn run_alone(seed: u64, trace: bool) -> Result<String, String> {
-    let (scenario, outcome) = run_seed(seed, Options { story: trace, ..Options::default() });
+fn run_alone(seed: u64, trace: bool, sqlite: bool) -> Result<String, String> {
+    let directory = tempfile::tempdir().map_err(|error| format!("no directory for SQLite can be made: {error}"))?;
+    let differential = sqlite.then(|| Differential::new(directory.path().join("sim.db")));
+    let (scenario, outcome) = run_seed(seed, Options { story: trace, differential, ..Options::default() });
     let story = outcome.story.join("\n");
     let told = format!(
         "{story}\nseed {seed}: {} actions, {} inputs, {:.1} simulated minutes, {} crashes, trace {}",
@@ -129,6 +135,7 @@ fn run_alone(seed: u64, trace: bool) -> Result<String, String> {
     );
     match outcome.violation {
         None => Ok(told),
+        Some(violation) if sqlite => Err(format!("{told}\n\nbroken: {violation}")),
         Some(violation) => Err(format!("{told}\n\n{}", explain(seed, &scenario, &violation))),
     }
 }

@@ -53,8 +53,10 @@ pub struct Broken {
     pub scenario: Scenario,
     /// How many actions it had.
     pub actions_before: usize,
-    /// The end of the shrunk run's story.
+    /// The end of the shrunk run's story; empty where only a second run, or SQLite, shows what is wrong.
     pub last_steps: Vec<String>,
+    /// Whether it takes SQLite beside the model to show.
+    pub with_sqlite: bool,
 }
 
 impl std::fmt::Display for BatchFailure {
@@ -63,7 +65,9 @@ impl std::fmt::Display for BatchFailure {
             Self::Incomplete(what) => f.write_str(what),
             Self::Broken(broken) => {
                 writeln!(f, "seed {} broke {}", broken.seed, broken.violation)?;
-                writeln!(f, "\nthe last steps of the shrunk run:")?;
+                if !broken.last_steps.is_empty() {
+                    writeln!(f, "\nthe last steps of the shrunk run:")?;
+                }
                 for line in &broken.last_steps {
                     writeln!(f, "{line}")?;
                 }
@@ -74,7 +78,8 @@ impl std::fmt::Display for BatchFailure {
                     let times = if same.len() > 1 { format!("{} × ", same.len()) } else { String::new() };
                     writeln!(f, "  {times}{:?}", same[0])?;
                 }
-                write!(f, "\nthe whole run: cargo run --release -p chatapi-sim -- seed {} --trace", broken.seed)
+                let beside = if broken.with_sqlite { " --sqlite" } else { "" };
+                write!(f, "\nthe whole run: cargo run --release -p chatapi-sim -- seed {} --trace{beside}", broken.seed)
             }
         }
     }
@@ -169,6 +174,7 @@ fn check_again(seed: u64, first: &Outcome, sabotage: Option<Sabotage>) -> Result
         actions_before: scenario.actions.len(),
         scenario,
         last_steps: Vec::new(),
+        with_sqlite: false,
     })))
 }
 
@@ -198,6 +204,7 @@ fn compare(seed: u64, sum: &mut Sum) -> Result<(), BatchFailure> {
             actions_before: scenario.actions.len(),
             scenario,
             last_steps: Vec::new(),
+            with_sqlite: true,
         }))),
     }
 }
@@ -212,7 +219,7 @@ pub fn explain(seed: u64, scenario: &Scenario, violation: &Violation) -> BatchFa
 fn broken(seed: u64, actions_before: usize, scenario: Scenario, violation: Violation) -> BatchFailure {
     let story = run_scenario(&scenario, Options { story: true, ..Options::default() }).story;
     let last_steps = story.iter().skip(story.len().saturating_sub(LAST_STEPS)).cloned().collect();
-    BatchFailure::Broken(Box::new(Broken { seed, violation, scenario, actions_before, last_steps }))
+    BatchFailure::Broken(Box::new(Broken { seed, violation, scenario, actions_before, last_steps, with_sqlite: false }))
 }
 
 fn tell(batch: Batch, sum: &Sum) -> String {

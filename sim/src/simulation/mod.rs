@@ -89,6 +89,8 @@ pub struct Simulation {
     /// What is missing now was known before the last restart.
     has_restarted_in_peace: bool,
     inputs: u64,
+    /// When sockets last took everything that waited for reading peers.
+    kept_up_at: u64,
     effects_of_last_input: usize,
     handling: Handling,
     /// When a write of a health check was last reported to have succeeded.
@@ -236,6 +238,7 @@ impl Simulation {
             is_peace: false,
             has_restarted_in_peace: false,
             inputs: 0,
+            kept_up_at: 0,
             effects_of_last_input: 0,
             handling: Handling::Other,
             last_written: None,
@@ -360,10 +363,7 @@ impl Simulation {
             Action::Settle => self.settle(),
             Action::Advance(span) => self.advance(Micros(*span)),
             Action::Oversleep(span) => self.oversleep(Micros(*span)),
-            Action::Doze(span) => {
-                self.move_clock(self.clock.mono + span);
-                Ok(())
-            }
+            Action::Doze(span) => self.doze(Micros(*span)),
             Action::Wake => self.wake(),
             Action::StepWallClock(by_ms) => {
                 self.step_wall_clock(*by_ms);

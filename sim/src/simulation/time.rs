@@ -25,9 +25,7 @@ impl Simulation {
 
     pub(super) fn advance(&mut self, span: Micros) -> Checked {
         let end = self.clock.mono + span.0;
-        if span >= SOCKETS_KEEP_UP {
-            self.flush_all()?;
-        }
+        self.keep_up(span)?;
         while let Some((at, kind)) = self.next_timeout() {
             let origin = self.process.as_ref().map_or(0, |process| process.origin);
             if at.0 + origin > end {
@@ -42,9 +40,7 @@ impl Simulation {
     }
 
     pub(super) fn oversleep(&mut self, span: Micros) -> Checked {
-        if span >= SOCKETS_KEEP_UP {
-            self.flush_all()?;
-        }
+        self.keep_up(span)?;
         let due = self.next_timeout();
         self.move_clock(self.clock.mono + span.0);
         let now = self.now().mono;
@@ -57,6 +53,22 @@ impl Simulation {
             }
             None => Ok(()),
         }
+    }
+
+    /// Time passes, and the core hears of nothing.
+    pub(super) fn doze(&mut self, span: Micros) -> Checked {
+        self.keep_up(span)?;
+        self.move_clock(self.clock.mono + span.0);
+        Ok(())
+    }
+
+    /// Nothing waits for a reading peer for long, whatever else a process is late with.
+    fn keep_up(&mut self, span: Micros) -> Checked {
+        if self.clock.mono + span.0 < self.kept_up_at + SOCKETS_KEEP_UP.0 {
+            return Ok(());
+        }
+        self.kept_up_at = self.clock.mono;
+        self.flush_all()
     }
 
     /// An early tick does nothing.
