@@ -139,6 +139,11 @@ impl ActionKind {
     }
 }
 
+/// A slow reader takes a little.
+const fn sip(slow: u16) -> [Action; 3] {
+    [Action::SetPeer(slow, Peer::Reads), Action::Flush(slow, 70), Action::SetPeer(slow, Peer::Stalls)]
+}
+
 /// One of a list, by its weights.
 fn weighted(choices: &mut impl Choices, list: &[(ActionKind, u64)]) -> ActionKind {
     let total: u64 = list.iter().map(|(_, weight)| weight).sum();
@@ -386,15 +391,18 @@ impl<C: Choices> Generator<C> {
                 self.planned.push_back(Action::Settle);
             }
             if sips && number % 300 == 299 {
-                let sip =
-                    [Action::SetPeer(slow, Peer::Reads), Action::Flush(slow, 70), Action::SetPeer(slow, Peer::Stalls)];
-                self.planned.extend(sip);
+                self.planned.extend(sip(slow));
             }
         }
         if self.workload.percent(50) {
-            let acks = (0..20).map(|back| Rest::Acknowledge(RoomPick::Own(0), Position::Back(20 - back)));
-            let acks = acks.map(|rest| Action::Rest(who, rest));
-            self.planned.extend(acks.flat_map(|ack| [ack, Action::Settle]));
+            for back in (0..40).rev() {
+                let ack = Rest::Acknowledge(RoomPick::Own(0), Position::Back(back));
+                self.planned.extend([Action::Rest(who, ack), Action::Settle]);
+                // Room for a frame again, and not for all that is kept.
+                if sips && back % 4 == 0 {
+                    self.planned.extend(sip(slow));
+                }
+            }
         }
         Action::SetPeer(slow, Peer::Stalls)
     }
