@@ -201,7 +201,7 @@ impl Core {
 
     pub(crate) fn on_tenant_found(&mut self, api_key: Digest, keys_version: u64, result: StoreResult) {
         let found = match result {
-            Ok(StoreReply::Tenant(found)) => found,
+            Ok(StoreReply::KeyOwner(found)) => found.map(|owner| owner.tenant),
             Ok(_) => return self.key_lookup_failed(api_key, StoreFailure::Failed),
             Err(failure) => return self.key_lookup_failed(api_key, failure),
         };

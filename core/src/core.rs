@@ -226,6 +226,7 @@ impl Core {
             Step::FindTenant { api_key, keys_version } => self.on_tenant_found(api_key, keys_version, result),
             Step::CreateTenant { request, secrets } => self.on_tenant_created(request, secrets, result),
             Step::Read { origin } => self.on_read(origin, result),
+            Step::ListPresence { origin } => self.on_read(origin, result),
             Step::CreateRoom { origin, actor, room_id, members } => {
                 self.on_room_created(origin, actor, room_id, members, tenant, result);
             }

@@ -51,6 +51,10 @@ text_id!(
     MessageId
 );
 text_id!(
+    /// A notification's id, `notif_…`.
+    NotificationId
+);
+text_id!(
     /// A user's id: the tenant's own, 1 to 128 bytes of UTF-8 without control characters or white space at its ends,
     /// compared byte by byte (protocol, section 2). [`UserId::parse`] checks; [`UserId::new`] trusts.
     UserId
@@ -102,6 +106,10 @@ macro_rules! number_id {
 number_id!(
     /// A tenant inside the store and the core; never on the wire.
     TenantKey(i64)
+);
+number_id!(
+    /// A notification inside the store and the core; ascending in the order in which they were stored.
+    NotificationKey(i64)
 );
 number_id!(
     /// A connection, named by the driver; never used twice in a process.
@@ -180,6 +188,10 @@ impl IdSource {
 
     pub(crate) fn message(&mut self, wall: UnixMillis) -> MessageId {
         MessageId::new(&self.draw(wall).write("msg_"))
+    }
+
+    pub(crate) fn notification(&mut self, wall: UnixMillis) -> NotificationId {
+        NotificationId::new(&self.draw(wall).write("notif_"))
     }
 
     pub(crate) fn connection(&mut self, wall: UnixMillis) -> String {

@@ -35,7 +35,10 @@ pub mod ws;
 pub use self::core::{Core, TimerKind};
 pub use config::{AllowedOrigins, Config};
 pub use effect::{CloseReason, Effect, Event};
-pub use id::{ConnId, IdStamp, MessageId, OpId, RequestId, RoomId, Seq, TenantId, TenantKey, UserId};
+pub use id::{
+    ConnId, IdStamp, MessageId, NotificationId, NotificationKey, OpId, RequestId, RoomId, Seq, TenantId, TenantKey,
+    UserId,
+};
 pub use input::{ClosedBy, Input};
 pub use limits::RateLimitStatus;
 pub use metrics::MetricsSnapshot;

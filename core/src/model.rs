@@ -41,6 +41,29 @@ pub struct TenantConfig {
     pub durable_notifications: Option<bool>,
 }
 
+/// A change of a field.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Edit<T> {
+    /// It was not named: it stays.
+    #[default]
+    Keep,
+    /// `null`: it is empty, or its default, from then on.
+    Clear,
+    /// It has this value from then on.
+    Set(T),
+}
+
+impl<T> Edit<T> {
+    /// What a field that held `present` holds afterwards.
+    pub fn apply(self, present: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => present,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
 /// The kinds of room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,6 +173,19 @@ pub struct Member {
     pub role: Role,
     /// Since when.
     pub joined_at: UnixMillis,
+}
+
+/// A user's interest in a topic (protocol, section 6).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscription {
+    /// Its id, counted within the tenant.
+    pub id: u64,
+    /// Whose.
+    pub subscriber_id: UserId,
+    /// 1 to 200 characters.
+    pub topic: String,
+    /// When it was stored.
+    pub created_at: UnixMillis,
 }
 
 /// A message (protocol, section 5).

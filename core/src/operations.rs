@@ -34,6 +34,10 @@ pub(crate) enum Step {
     Read {
         origin: Origin,
     },
+    /// Members are read, whose presence is told.
+    ListPresence {
+        origin: Origin,
+    },
     CreateRoom {
         origin: Origin,
         actor: Actor,
@@ -223,6 +227,7 @@ impl Step {
     fn take_origin(&mut self) -> Origin {
         match self {
             Self::Read { origin }
+            | Self::ListPresence { origin }
             | Self::CreateRoom { origin, .. }
             | Self::Append { origin, .. }
             | Self::Acknowledge { origin, .. } => std::mem::replace(origin, Origin::Nobody),

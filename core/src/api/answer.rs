@@ -3,13 +3,12 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use crate::id::TenantId;
-use crate::id::{RoomId, Seq};
+use crate::id::{NotificationId, RoomId, Seq, TenantId, UserId};
 use crate::limits::RateLimitStatus;
 use crate::metrics::MetricsSnapshot;
-use crate::model::{ListedRoom, Message, Room, TenantConfig};
+use crate::model::{ListedRoom, Member, Message, Room, Subscription, Tenant, TenantConfig};
 use crate::secret::Secret;
-use crate::store::{MemberPage, MessagePage};
+use crate::store::{MemberPage, MessagePage, ReceiptPage, TenantPage};
 use crate::time::{Micros, UnixMillis};
 
 /// The answer to a request; [`crate::api::encode`] makes a response of it.
@@ -34,6 +33,19 @@ pub enum Success {
     Metrics(Box<MetricsSnapshot>),
     /// 201 of `POST /admin/tenants`.
     TenantCreated(Box<TenantCreated>),
+    /// 200 of `GET /admin/tenants`, every default filled into the settings.
+    Tenants(TenantPage),
+    /// 200: a tenant.
+    Tenant(Box<TenantShown>),
+    /// 200 of `POST /admin/tenants/{tenant_id}/rotate-key`.
+    KeyRotated {
+        /// The tenant.
+        tenant_id: TenantId,
+        /// Its new API key.
+        api_key: Secret,
+    },
+    /// 204: it is done, there is nothing to tell.
+    Done,
     /// 200 of `GET /rooms`.
     Rooms {
         /// The page.
@@ -47,6 +59,19 @@ pub enum Success {
     Room(Box<Room>),
     /// 200 of `GET /rooms/{room_id}/members`.
     Members(MemberPage),
+    /// 201: a member who is new in the room.
+    MemberAdded(Member),
+    /// 200: a member who was in it.
+    Member(Member),
+    /// 200 of `GET /rooms/{room_id}/presence`.
+    Presence {
+        /// The page, ascending by user id.
+        members: Vec<(UserId, PresenceStatus)>,
+        /// Whether more follow.
+        has_more: bool,
+    },
+    /// 200 of `GET /rooms/{room_id}/receipts`.
+    Receipts(ReceiptPage),
     /// 200: a message.
     Message(Box<Message>),
     /// 200 of `GET /rooms/{room_id}/messages`.
@@ -58,6 +83,19 @@ pub enum Success {
         /// Where the user stands.
         last_ack: Seq,
     },
+    /// 202 of `POST /notify`.
+    Notified {
+        /// The notification.
+        notification_id: NotificationId,
+        /// When it was stored.
+        created_at: UnixMillis,
+    },
+    /// 201: a subscription that is new.
+    SubscriptionCreated(Subscription),
+    /// 200: a subscription that was there.
+    Subscription(Subscription),
+    /// 200 of `GET /subscriptions`.
+    Subscriptions(Vec<Subscription>),
     /// 200 of `POST /ws/token`.
     Token(Secret),
 }
@@ -69,6 +107,25 @@ pub struct Health {
     pub db_writable: bool,
     /// Since the start.
     pub uptime: Micros,
+}
+
+/// Whether a user is online.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PresenceStatus {
+    /// From the first connection on.
+    Online,
+    /// Some time after the last one has closed.
+    Offline,
+}
+
+/// A tenant, with the secret that stands in this answer alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TenantShown {
+    /// The tenant, every default filled into its settings.
+    pub tenant: Tenant,
+    /// The webhook secret that this call set or generated.
+    pub webhook_secret: Option<Secret>,
 }
 
 /// A tenant that was just created, with the secrets that stand in this answer alone.

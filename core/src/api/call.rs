@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
-use crate::id::{RoomId, Seq, UserId};
-use crate::model::{RoomType, TenantConfig};
+use crate::id::{MessageId, RoomId, Seq, TenantId, UserId};
+use crate::model::{Edit, Role, RoomType, TenantConfig};
 use crate::secret::{Digest, Secret};
-use crate::store::HistoryRange;
+use crate::store::{HistoryRange, NotificationTargets, TenantChange};
 
 /// A request whose route is known. What is wrong with its query or body is kept in `call`, so that authentication and
 /// the rate limit come first (protocol, section 1).
@@ -64,6 +64,19 @@ pub enum UserHeader {
 /// What a request asks for, every field within its limits as far as they don't depend on the tenant or the caller.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Call {
+    /// By anyone.
+    Public(PublicCall),
+    /// By the operator.
+    Admin(AdminCall),
+    /// By a tenant, for one of its users or for itself.
+    Tenant(TenantCall),
+    /// By a tenant, for one of its users.
+    User(UserCall),
+}
+
+/// What anyone may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PublicCall {
     /// `GET /health`
     Health,
     /// `GET /livez`
@@ -72,8 +85,39 @@ pub enum Call {
     Readyz,
     /// `GET /metrics`
     Metrics,
+}
+
+/// What the holder of the master key may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminCall {
     /// `POST /admin/tenants`
     CreateTenant(Box<CreateTenant>),
+    /// `GET /admin/tenants`
+    ListTenants {
+        /// The cursor: the last tenant of the page before.
+        after: Option<TenantId>,
+        /// 1 to 1,000.
+        limit: u32,
+    },
+    /// `GET /admin/tenants/{tenant_id}`
+    ReadTenant {
+        /// The tenant.
+        tenant_id: TenantId,
+    },
+    /// `PATCH /admin/tenants/{tenant_id}`
+    ChangeTenant(Box<TenantChange>),
+    /// `POST /admin/tenants/{tenant_id}/rotate-key`
+    RotateKey(Box<RotateKey>),
+    /// `DELETE /admin/tenants/{tenant_id}`
+    DeleteTenant {
+        /// The tenant.
+        tenant_id: TenantId,
+    },
+}
+
+/// What a tenant may ask for, for one of its users or for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TenantCall {
     /// `GET /rooms`
     ListRooms {
         /// The cursor: the last room of the page before.
@@ -88,17 +132,35 @@ pub enum Call {
         /// The room.
         room_id: RoomId,
     },
-    /// `GET /rooms/{room_id}/members`
-    ListMembers {
+    /// `PATCH /rooms/{room_id}`
+    ChangeRoom(Box<ChangeRoom>),
+    /// `DELETE /rooms/{room_id}`
+    DeleteRoom {
         /// The room.
         room_id: RoomId,
-        /// The cursor: the last member of the page before.
-        after: Option<UserId>,
-        /// 1 to 10,000.
-        limit: u32,
     },
-    /// `POST /rooms/{room_id}/messages`
-    SendMessage(Box<SendMessage>),
+    /// `GET /rooms/{room_id}/members`
+    ListMembers(MembersQuery),
+    /// `GET /rooms/{room_id}/presence`
+    ListPresence(MembersQuery),
+    /// `GET /rooms/{room_id}/receipts`
+    ListReceipts(MembersQuery),
+    /// `POST /rooms/{room_id}/members`
+    AddMember {
+        /// The room.
+        room_id: RoomId,
+        /// Who is to be in it.
+        user_id: UserId,
+        /// As what.
+        role: Option<Role>,
+    },
+    /// `DELETE /rooms/{room_id}/members/{user_id}`
+    RemoveMember {
+        /// The room.
+        room_id: RoomId,
+        /// Who is to leave it.
+        user_id: UserId,
+    },
     /// `GET /rooms/{room_id}/messages`
     ReadMessages {
         /// The room.
@@ -108,12 +170,49 @@ pub enum Call {
         /// 1 to 100.
         limit: u32,
     },
+    /// `GET /rooms/{room_id}/messages/{message_id}`
+    ReadMessage {
+        /// The room.
+        room_id: RoomId,
+        /// The message.
+        message_id: MessageId,
+    },
+    /// `DELETE /rooms/{room_id}/messages/{message_id}`
+    DeleteMessage {
+        /// The room.
+        room_id: RoomId,
+        /// The message.
+        message_id: MessageId,
+    },
+    /// `POST /notify`
+    Notify(Box<Notify>),
+}
+
+/// What a tenant may ask for, for one of its users alone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserCall {
+    /// `POST /rooms/{room_id}/messages`
+    SendMessage(Box<SendMessage>),
+    /// `PATCH /rooms/{room_id}/messages/{message_id}`
+    EditMessage(Box<EditMessage>),
     /// `POST /acks`
     Acknowledge {
         /// The room.
         room_id: RoomId,
         /// The newest message read.
         seq: Seq,
+    },
+    /// `POST /subscriptions`
+    Subscribe {
+        /// 1 to 200 characters.
+        topic: String,
+    },
+    /// `GET /subscriptions`
+    ListSubscriptions,
+    /// `DELETE /subscriptions/{id}`
+    Unsubscribe {
+        /// The subscription.
+        subscription_id: u64,
     },
     /// `POST /ws/token`
     IssueToken {
@@ -133,6 +232,65 @@ pub struct CreateTenant {
     pub webhook_secret: Option<Secret>,
     /// Drawn.
     pub api_key: Secret,
+}
+
+/// The body of `POST /admin/tenants/{tenant_id}/rotate-key`, with the key that the parser drew for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RotateKey {
+    /// The tenant.
+    pub tenant_id: TenantId,
+    /// Drawn.
+    pub api_key: Secret,
+    /// For how long the old key works on, 0 to 86,400.
+    pub grace_seconds: u32,
+    /// Whether the tenant's sockets are closed.
+    pub close_sockets: bool,
+}
+
+/// A page of a room's members.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembersQuery {
+    /// The room.
+    pub room_id: RoomId,
+    /// The cursor: the last member of the page before.
+    pub after: Option<UserId>,
+    /// 1 to 10,000.
+    pub limit: u32,
+}
+
+/// The body of `PATCH /rooms/{room_id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeRoom {
+    /// The room.
+    pub room_id: RoomId,
+    /// At most 200 characters.
+    pub name: Edit<String>,
+    /// JSON text of at most 16 KiB; `""` was read as `null`.
+    pub metadata: Edit<String>,
+}
+
+/// The body of `PATCH /rooms/{room_id}/messages/{message_id}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EditMessage {
+    /// The room.
+    pub room_id: RoomId,
+    /// The message.
+    pub message_id: MessageId,
+    /// At least a byte; how long it may be depends on the tenant.
+    pub content: String,
+    /// JSON text of at most 16 KiB; `""` was read as `null`.
+    pub meta: Edit<String>,
+}
+
+/// The body of `POST /notify`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// 1 to 200 characters.
+    pub topic: String,
+    /// JSON text of at most 64 KiB, kept byte for byte.
+    pub payload: String,
+    /// `None`: every user of the tenant who is online.
+    pub targets: Option<NotificationTargets>,
 }
 
 /// The body of `POST /rooms`.

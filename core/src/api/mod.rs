@@ -11,10 +11,14 @@ mod messages;
 mod parse;
 mod rooms;
 mod serve;
+mod stubs;
 mod tenants;
 
-pub use answer::{Answer, Health, Success, TenantCreated};
-pub use call::{Access, ApiRequest, Call, CreateRoom, CreateTenant, Credentials, SendMessage, UserHeader};
+pub use answer::{Answer, Health, PresenceStatus, Success, TenantCreated, TenantShown};
+pub use call::{
+    Access, AdminCall, ApiRequest, Call, ChangeRoom, CreateRoom, CreateTenant, Credentials, EditMessage, MembersQuery,
+    Notify, PublicCall, RotateKey, SendMessage, TenantCall, UserCall, UserHeader,
+};
 pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject};
 pub use error::{ApiError, ErrorCode};
 pub(crate) use health::HealthCheck;

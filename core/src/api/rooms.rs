@@ -4,6 +4,7 @@ use super::answer::Success;
 use super::call::CreateRoom;
 use super::error::ApiError;
 use super::serve::wrong_reply;
+use crate::auth::unknown_key;
 use crate::core::Core;
 use crate::id::{RoomId, Seq, TenantKey, UserId};
 use crate::model::{Role, RoomType, dm_unique_key};
@@ -62,6 +63,7 @@ impl Core {
                     Actor::User(_) | Actor::Tenant => Ok(Success::Room(Box::new(room))),
                 }
             }
+            Ok(StoreReply::RoomCreated(CreatedRoom::NoTenant)) => Err(unknown_key()),
             Ok(_) => Err(wrong_reply()),
             Err(failure) => {
                 if failure == StoreFailure::OutcomeUnknown {

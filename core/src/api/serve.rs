@@ -1,8 +1,9 @@
 //! REST requests on their way through the core: who may call, then what is to be done.
 
 use super::answer::{Answer, Success};
-use super::call::{Access, ApiRequest, Call, UserHeader};
+use super::call::{Access, ApiRequest, Call, MembersQuery, PublicCall, TenantCall, UserCall, UserHeader};
 use super::error::{ApiError, ErrorCode};
+use super::stubs::no_subscription;
 use crate::auth::{Bucket, Waiter, overloaded, unknown_key};
 use crate::core::{Core, Phase};
 use crate::effect::Effect;
@@ -74,24 +75,14 @@ impl Core {
 
     fn serve_public(&mut self, request: RequestId, call: Result<Call, ApiError>) {
         let result = match call {
-            Ok(Call::Health) => return self.check_health(request),
-            Ok(Call::Livez) => Ok(Success::Alive),
-            Ok(Call::Readyz) => match self.phase {
+            Ok(Call::Public(PublicCall::Health)) => return self.check_health(request),
+            Ok(Call::Public(PublicCall::Livez)) => Ok(Success::Alive),
+            Ok(Call::Public(PublicCall::Readyz)) => match self.phase {
                 Phase::Serving => Ok(Success::Ready),
                 Phase::Starting | Phase::Draining { .. } | Phase::Stopped => Err(self.not_serving()),
             },
-            Ok(Call::Metrics) => Ok(Success::Metrics(Box::new(self.metrics()))),
-            Ok(
-                Call::CreateTenant(_)
-                | Call::ListRooms { .. }
-                | Call::CreateRoom(_)
-                | Call::ReadRoom { .. }
-                | Call::ListMembers { .. }
-                | Call::SendMessage(_)
-                | Call::ReadMessages { .. }
-                | Call::Acknowledge { .. }
-                | Call::IssueToken { .. },
-            ) => Err(misrouted()),
+            Ok(Call::Public(PublicCall::Metrics)) => Ok(Success::Metrics(Box::new(self.metrics()))),
+            Ok(Call::Admin(_) | Call::Tenant(_) | Call::User(_)) => Err(misrouted()),
             Err(error) => Err(error),
         };
         self.respond(request, None, result);
@@ -99,21 +90,8 @@ impl Core {
 
     fn serve_master(&mut self, request: RequestId, call: Result<Call, ApiError>) {
         match call {
-            Ok(Call::CreateTenant(tenant)) => self.create_tenant(request, *tenant),
-            Ok(
-                Call::Health
-                | Call::Livez
-                | Call::Readyz
-                | Call::Metrics
-                | Call::ListRooms { .. }
-                | Call::CreateRoom(_)
-                | Call::ReadRoom { .. }
-                | Call::ListMembers { .. }
-                | Call::SendMessage(_)
-                | Call::ReadMessages { .. }
-                | Call::Acknowledge { .. }
-                | Call::IssueToken { .. },
-            ) => self.respond(request, None, Err(misrouted())),
+            Ok(Call::Admin(call)) => self.administer(request, call),
+            Ok(Call::Public(_) | Call::Tenant(_) | Call::User(_)) => self.respond(request, None, Err(misrouted())),
             Err(error) => self.respond(request, None, Err(error)),
         }
     }
@@ -146,42 +124,74 @@ impl Core {
                 return self.respond_with_limit(request, Some(tenant), bucket, Err(invalid_user()));
             }
         };
-        match call {
-            Ok(call) => self.carry_out(request, tenant, caller, call),
-            Err(error) => self.respond_with_limit(request, Some(tenant), bucket, Err(error)),
+        match (call, caller) {
+            (Ok(Call::Tenant(call)), actor) => self.act(request, tenant, actor, call),
+            (Ok(Call::User(call)), Actor::User(user)) => self.act_for_user(request, tenant, user, call),
+            (Ok(Call::User(_)), Actor::Tenant) | (Ok(Call::Public(_) | Call::Admin(_)), _) => {
+                self.respond_with_limit(request, Some(tenant), bucket, Err(misrouted()));
+            }
+            (Err(error), _) => self.respond_with_limit(request, Some(tenant), bucket, Err(error)),
         }
     }
 
-    fn carry_out(&mut self, request: RequestId, tenant: TenantKey, actor: Actor, call: Call) {
+    fn act(&mut self, request: RequestId, tenant: TenantKey, actor: Actor, call: TenantCall) {
         let origin = Origin::Request { request, tenant: Some(tenant) };
         match call {
-            Call::ListRooms { after, limit } => {
+            TenantCall::ListRooms { after, limit } => {
                 self.read(origin, tenant, StoreRequest::ListRooms { tenant, actor, after, limit });
             }
-            Call::CreateRoom(room) => self.create_room(origin, tenant, actor, *room),
-            Call::ReadRoom { room_id } => self.read(origin, tenant, StoreRequest::ReadRoom { tenant, room_id, actor }),
-            Call::ListMembers { room_id, after, limit } => {
+            TenantCall::CreateRoom(room) => self.create_room(origin, tenant, actor, *room),
+            TenantCall::ReadRoom { room_id } => {
+                self.read(origin, tenant, StoreRequest::ReadRoom { tenant, room_id, actor });
+            }
+            TenantCall::ChangeRoom(change) => self.change_room(origin, tenant, actor, *change),
+            TenantCall::DeleteRoom { room_id } => self.delete_room(origin, tenant, actor, room_id),
+            TenantCall::ListMembers(MembersQuery { room_id, after, limit }) => {
                 self.read(origin, tenant, StoreRequest::ListMembers { tenant, room_id, actor, after, limit });
             }
-            Call::ReadMessages { room_id, range, limit } => {
+            TenantCall::ListPresence(MembersQuery { room_id, after, limit }) => {
+                let request = StoreRequest::ListMembers { tenant, room_id, actor, after, limit };
+                self.submit_for(tenant, origin, request, |origin| Step::ListPresence { origin });
+            }
+            TenantCall::ListReceipts(MembersQuery { room_id, after, limit }) => {
+                self.read(origin, tenant, StoreRequest::ListReceipts { tenant, room_id, actor, after, limit });
+            }
+            TenantCall::AddMember { room_id, user_id, role } => {
+                self.add_member(origin, tenant, actor, room_id, user_id, role);
+            }
+            TenantCall::RemoveMember { room_id, user_id } => {
+                self.remove_member(origin, tenant, actor, room_id, user_id);
+            }
+            TenantCall::ReadMessages { room_id, range, limit } => {
                 let bounds = PageBounds { messages: limit, size_bytes: HISTORY_PAGE_BYTES };
                 self.read(origin, tenant, StoreRequest::ReadMessages { tenant, room_id, actor, range, bounds });
             }
-            Call::SendMessage(message) => match actor {
-                Actor::User(sender) => self.send_message(origin, tenant, sender, *message),
-                Actor::Tenant => self.respond(request, Some(tenant), Err(misrouted())),
-            },
-            Call::Acknowledge { room_id, seq } => match actor {
-                Actor::User(user) => self.acknowledge(origin, tenant, user, room_id, seq),
-                Actor::Tenant => self.respond(request, Some(tenant), Err(misrouted())),
-            },
-            Call::IssueToken { token } => match actor {
-                Actor::User(user) => self.issue_token(request, tenant, user, token),
-                Actor::Tenant => self.respond(request, Some(tenant), Err(misrouted())),
-            },
-            Call::Health | Call::Livez | Call::Readyz | Call::Metrics | Call::CreateTenant(_) => {
-                self.respond(request, Some(tenant), Err(misrouted()));
+            TenantCall::ReadMessage { room_id, message_id } => {
+                self.read(origin, tenant, StoreRequest::ReadMessage { tenant, room_id, message_id, actor });
             }
+            TenantCall::DeleteMessage { room_id, message_id } => {
+                self.delete_message(origin, tenant, actor, room_id, message_id);
+            }
+            TenantCall::Notify(notify) => self.notify(origin, tenant, *notify),
+        }
+    }
+
+    fn act_for_user(&mut self, request: RequestId, tenant: TenantKey, user_id: UserId, call: UserCall) {
+        let origin = Origin::Request { request, tenant: Some(tenant) };
+        match call {
+            UserCall::SendMessage(message) => self.send_message(origin, tenant, user_id, *message),
+            UserCall::EditMessage(edit) => self.edit_message(origin, tenant, user_id, *edit),
+            UserCall::Acknowledge { room_id, seq } => self.acknowledge(origin, tenant, user_id, room_id, seq),
+            UserCall::Subscribe { topic } => {
+                self.read(origin, tenant, StoreRequest::Subscribe { tenant, user_id, topic, now: self.now.wall });
+            }
+            UserCall::ListSubscriptions => {
+                self.read(origin, tenant, StoreRequest::ListSubscriptions { tenant, user_id });
+            }
+            UserCall::Unsubscribe { subscription_id } => {
+                self.read(origin, tenant, StoreRequest::Unsubscribe { tenant, user_id, subscription_id });
+            }
+            UserCall::IssueToken { token } => self.issue_token(request, tenant, user_id, token),
         }
     }
 
@@ -226,17 +236,43 @@ impl Core {
             StoreReply::Rooms { rooms, has_more } => Ok(Success::Rooms { rooms, has_more }),
             StoreReply::Room(room) => room.map(|room| Success::Room(Box::new(room))).map_err(ApiError::from),
             StoreReply::Members(page) => page.map(Success::Members).map_err(ApiError::from),
+            StoreReply::Receipts(page) => page.map(Success::Receipts).map_err(ApiError::from),
             StoreReply::Messages(page) => page.map(Success::Messages).map_err(ApiError::from),
+            StoreReply::Message(message) => {
+                message.map(|message| Success::Message(Box::new(message))).map_err(ApiError::from)
+            }
+            StoreReply::Tenants(page) => Ok(Success::Tenants(self.show_tenants(page))),
+            StoreReply::Tenant(tenant) => self.show_tenant(tenant, None),
+            StoreReply::Subscribed(subscribed) => subscribed.map(Success::from).map_err(ApiError::from),
+            StoreReply::Subscriptions(subscriptions) => Ok(Success::Subscriptions(subscriptions)),
+            StoreReply::Unsubscribed { existed: true } => Ok(Success::Done),
+            StoreReply::Unsubscribed { existed: false } => Err(no_subscription()),
             StoreReply::Booted { .. }
             | StoreReply::Written
             | StoreReply::TenantCreated(_)
-            | StoreReply::Tenant(_)
+            | StoreReply::KeyOwner(_)
+            | StoreReply::TenantChanged(_)
+            | StoreReply::KeyRotated(_)
+            | StoreReply::TenantDeleted(_)
             | StoreReply::RoomCreated(_)
+            | StoreReply::RoomChanged(_)
+            | StoreReply::RoomDeleted(_)
+            | StoreReply::MemberAdded(_)
+            | StoreReply::MemberRemoved(_)
             | StoreReply::Appended(_)
+            | StoreReply::MessageEdited(_)
+            | StoreReply::MessageDeleted(_)
             | StoreReply::Acknowledged(_)
             | StoreReply::Backlog(_)
+            | StoreReply::Positions(_)
             | StoreReply::Frames(_)
-            | StoreReply::Head(_) => Err(wrong_reply()),
+            | StoreReply::Head(_)
+            | StoreReply::Notified(_)
+            | StoreReply::Expansions(_)
+            | StoreReply::Expanded(_)
+            | StoreReply::Notifications(_)
+            | StoreReply::Confirmed
+            | StoreReply::Swept { .. } => Err(wrong_reply()),
         };
         self.answer(origin, answer);
     }

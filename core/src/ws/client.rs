@@ -1,5 +1,7 @@
 //! Client frames, parsed.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::api::{ApiError, SendMessage};
@@ -37,6 +39,35 @@ pub enum Command {
         /// The newest message read.
         seq: Seq,
     },
+    /// `typing.start` and `typing.stop`
+    Typing {
+        /// The room.
+        room_id: RoomId,
+        /// Which of the two.
+        action: TypingAction,
+    },
+    /// `subscribe`
+    Subscribe {
+        /// The room.
+        room_id: RoomId,
+        /// From where on; `None` is the user's `last_ack`.
+        after: Option<Seq>,
+    },
+    /// `resume`
+    Resume {
+        /// From where on in each room; at most 1,000.
+        rooms: BTreeMap<RoomId, Seq>,
+    },
     /// `ping`
     Ping,
+}
+
+/// Whether a user types.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TypingAction {
+    /// From now on.
+    Start,
+    /// No longer.
+    Stop,
 }

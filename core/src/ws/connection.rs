@@ -136,6 +136,9 @@ impl Core {
                     self.send_own(conn, pong(request_id.as_deref()));
                 }
             }
+            Ok(Command::Typing { .. } | Command::Subscribe { .. } | Command::Resume { .. }) => {
+                self.answer(origin, Err(ApiError::new(ErrorCode::Internal, "not written")));
+            }
             Err(error) => {
                 self.answer(origin, Err(error));
                 if is_hopeless {

@@ -10,7 +10,7 @@ mod session;
 mod sync;
 
 pub(crate) use audience::Audiences;
-pub use client::{ClientFrame, Command, FrameBucket};
+pub use client::{ClientFrame, Command, FrameBucket, TypingAction};
 pub use handshake::{BacklogChoice, HandshakeCredentials, HandshakeRequest};
 pub use parse::parse_client_frame;
 pub use server::{Frame, message_frame};

@@ -90,7 +90,7 @@ impl CatchUp {
 
     fn of_backlog(rooms: &[BacklogRoom]) -> Self {
         let mut catch_up = Self { backlog: Some(Backlog::default()), ..Self::default() };
-        for BacklogRoom { room_id, last_ack, last_seq } in rooms {
+        for BacklogRoom { room_id, last_ack, last_seq, members: _ } in rooms {
             if last_ack >= last_seq {
                 continue;
             }

@@ -33,6 +33,18 @@ pub(super) fn success(success: &Success) -> (u16, Bytes) {
         Success::Acknowledged { room_id, last_ack } => {
             (200, json(&AcknowledgedBody { success: true, room_id, last_ack: *last_ack }))
         }
+        Success::Tenants(_)
+        | Success::Tenant(_)
+        | Success::KeyRotated { .. }
+        | Success::Done
+        | Success::MemberAdded(_)
+        | Success::Member(_)
+        | Success::Presence { .. }
+        | Success::Receipts(_)
+        | Success::Notified { .. }
+        | Success::SubscriptionCreated(_)
+        | Success::Subscription(_)
+        | Success::Subscriptions(_) => (500, Bytes::new()),
         Success::Token(token) => (200, json(&TokenBody { token: token.reveal(), expires_in: TOKEN_LIFETIME_SECS })),
     }
 }

@@ -9,7 +9,7 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-use super::call::{ApiRequest, Call};
+use super::call::{AdminCall, ApiRequest, Call, MembersQuery, PublicCall, TenantCall, UserCall};
 use super::encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, ResponseMeta, refuse, tell_methods};
 use super::error::{ApiError, ErrorCode};
 use super::fields;
@@ -131,40 +131,43 @@ fn call(
         Body::TooLarge => return Err(too_large()),
     };
     Ok(match route {
-        Route::Health => Call::Health,
-        Route::Livez => Call::Livez,
-        Route::Readyz => Call::Readyz,
-        Route::Metrics => Call::Metrics,
-        Route::CreateTenant => Call::CreateTenant(Box::new(tenants::create(object(bytes)?, entropy)?)),
-        Route::ListRooms => Call::ListRooms {
+        Route::Health => Call::Public(PublicCall::Health),
+        Route::Livez => Call::Public(PublicCall::Livez),
+        Route::Readyz => Call::Public(PublicCall::Readyz),
+        Route::Metrics => Call::Public(PublicCall::Metrics),
+        Route::CreateTenant => {
+            Call::Admin(AdminCall::CreateTenant(Box::new(tenants::create(object(bytes)?, entropy)?)))
+        }
+        Route::ListRooms => Call::Tenant(TenantCall::ListRooms {
             after: after(query, |id| Some(RoomId::new(id)))?,
             limit: query.limit(ROOMS_PAGE_MAX, ROOMS_PAGE_MAX)?,
-        },
-        Route::CreateRoom => Call::CreateRoom(Box::new(rooms::create(object(bytes)?)?)),
-        Route::ReadRoom(room_id) => Call::ReadRoom { room_id },
-        Route::ListMembers(room_id) => Call::ListMembers {
+        }),
+        Route::CreateRoom => Call::Tenant(TenantCall::CreateRoom(Box::new(rooms::create(object(bytes)?)?))),
+        Route::ReadRoom(room_id) => Call::Tenant(TenantCall::ReadRoom { room_id }),
+        Route::ListMembers(room_id) => Call::Tenant(TenantCall::ListMembers(MembersQuery {
             room_id,
             after: after(query, |id| UserId::parse(id.as_bytes()))?,
             limit: query.limit(MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX)?,
-        },
+        })),
         Route::SendMessage(room_id) => {
             let key = idempotency_key(headers)?;
-            Call::SendMessage(Box::new(fields::message(&mut object(bytes)?, room_id, key)?))
+            Call::User(UserCall::SendMessage(Box::new(fields::message(&mut object(bytes)?, room_id, key)?)))
         }
-        Route::ReadMessages(room_id) => Call::ReadMessages {
+        Route::ReadMessages(room_id) => Call::Tenant(TenantCall::ReadMessages {
             room_id,
             range: query.range()?,
             limit: query.limit(MESSAGES_PAGE_DEFAULT, MESSAGES_PAGE_MAX)?,
-        },
+        }),
         Route::Acknowledge => {
             let mut body = object(bytes)?;
-            Call::Acknowledge { room_id: fields::room_id(&mut body)?, seq: fields::seq(&mut body, "seq")? }
+            let (room_id, seq) = (fields::room_id(&mut body)?, fields::seq(&mut body, "seq")?);
+            Call::User(UserCall::Acknowledge { room_id, seq })
         }
         Route::IssueToken => {
             if !bytes.is_empty() {
                 json::parse(bytes)?;
             }
-            Call::IssueToken { token: Secret::token(entropy) }
+            Call::User(UserCall::IssueToken { token: Secret::token(entropy) })
         }
     })
 }
