@@ -19,6 +19,7 @@ pub use call::{
     Access, AdminCall, ApiRequest, Call, ChangeRoom, CreateRoom, CreateTenant, Credentials, EditMessage, MembersQuery,
     Notify, PublicCall, RotateKey, SendMessage, TenantCall, UserCall, UserHeader,
 };
+pub(crate) use encode::RoomBody;
 pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject};
 pub use error::{ApiError, ErrorCode};
 pub(crate) use health::HealthCheck;

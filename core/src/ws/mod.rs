@@ -13,6 +13,6 @@ pub(crate) use audience::Audiences;
 pub use client::{ClientFrame, Command, FrameBucket, TypingAction};
 pub use handshake::{BacklogChoice, HandshakeCredentials, HandshakeRequest};
 pub use parse::parse_client_frame;
-pub use server::{Frame, message_frame};
+pub use server::{Frame, message_frame, notification_frame};
 pub(crate) use server::{Stamp, server_shutdown};
 pub(crate) use session::Sessions;
