@@ -253,7 +253,8 @@ impl CatchUp {
 
     /// Takes the request back whose positions were read by `op`: it is to be begun or refused.
     pub(crate) fn take_positions_read(&mut self, op: OpId) -> Option<SyncRequest> {
-        let is_it = self.sync.as_ref().is_some_and(|sync| matches!(sync.stage, SyncStage::Positions(read, _) if read == op));
+        let is_it =
+            self.sync.as_ref().is_some_and(|sync| matches!(sync.stage, SyncStage::Positions(read, _) if read == op));
         match self.sync.take_if(|_| is_it)? {
             Sync { stage: SyncStage::Positions(_, kind), end: SyncEnd::Resume { request_id }, .. } => {
                 Some(SyncRequest { kind, request_id })

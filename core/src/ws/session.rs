@@ -39,17 +39,21 @@ pub(crate) struct Session {
     unanswered_ping: Option<MonoMicros>,
     pub(crate) catch_up: Option<Box<CatchUp>>,
     kept: Option<Box<Kept>>,
-    unconfirmed: Option<Box<VecDeque<Unconfirmed>>>,
+    unconfirmed: Option<Box<Unconfirmed>>,
     pub(super) waits_for_reader: bool,
 }
 
 /// A notification that was sent, but whose reader was not heard of since.
 #[derive(Debug, Clone, Copy)]
-struct Unconfirmed {
+struct SentNotification {
     notification: NotificationKey,
     /// How many frames were sent to the connection, this one included.
     frames_sent: u64,
 }
+
+/// Those of a connection, in the order they were sent.
+#[derive(Debug, Default)]
+struct Unconfirmed(VecDeque<SentNotification>);
 
 /// What waits for a connection, as far as the driver has reported.
 #[derive(Debug)]
@@ -208,9 +212,15 @@ impl Session {
     pub(crate) fn await_confirmation(&mut self, notification: NotificationKey) {
         let unconfirmed = self.unconfirmed.get_or_insert_default();
         // One that is not noted comes again with the next connect.
-        if unconfirmed.len() < UNCONFIRMED_MAX {
-            unconfirmed.push_back(Unconfirmed { notification, frames_sent: self.queue.frames_sent });
+        if unconfirmed.0.len() < UNCONFIRMED_MAX {
+            unconfirmed.0.push_back(SentNotification { notification, frames_sent: self.queue.frames_sent });
         }
+    }
+
+    /// Whether a notification reached the connection, which was just heard of.
+    pub(crate) fn has_confirmed(&self) -> bool {
+        let first = self.unconfirmed.as_ref().and_then(|unconfirmed| unconfirmed.0.front());
+        first.is_some_and(|sent| sent.frames_sent <= self.queue.frames_flushed())
     }
 
     /// The notifications that reached the connection, which was just heard of.
@@ -219,9 +229,9 @@ impl Session {
             return Vec::new();
         };
         let flushed = self.queue.frames_flushed();
-        let count = unconfirmed.iter().take_while(|sent| sent.frames_sent <= flushed).count();
-        let confirmed = unconfirmed.drain(..count).map(|sent| sent.notification).collect();
-        self.unconfirmed.take_if(|unconfirmed| unconfirmed.is_empty());
+        let count = unconfirmed.0.iter().take_while(|sent| sent.frames_sent <= flushed).count();
+        let confirmed = unconfirmed.0.drain(..count).map(|sent| sent.notification).collect();
+        self.unconfirmed.take_if(|unconfirmed| unconfirmed.0.is_empty());
         confirmed
     }
 
@@ -285,4 +295,3 @@ impl Session {
         self.unanswered_ping.is_some_and(|since| now - since >= PING_ANSWER_MAX)
     }
 }
-
