@@ -124,7 +124,8 @@ impl TenantCache {
         }
     }
 
-    /// Called when any key came to name another tenant than before, or none: answers under way are void.
+    /// Called when any key came to name another tenant than before, or none, or a tenant changed: answers under way are
+    /// void.
     fn keys_changed(&mut self) {
         self.keys_version += 1;
     }
@@ -172,6 +173,7 @@ impl TenantCache {
             state.connects.set_rate(rate.saturating_mul(CONNECT_RATE_FACTOR), now);
             state.tenant = tenant.clone();
         }
+        self.keys_changed();
     }
 
     /// Forgets the keys of a tenant: they are looked up again.

@@ -77,10 +77,10 @@ impl Core {
 
     /// Where the user stands is known: the rooms asked for are sent again.
     pub(crate) fn on_positions(&mut self, conn: ConnId, op: OpId, result: StoreResult) {
-        let Some(session) = self.sessions.get_mut(conn) else {
-            return;
-        };
-        let Some(SyncRequest { kind, request_id }) = session.catch_up_mut().take_positions_read(op) else {
+        let session = self.sessions.get_mut(conn);
+        let catch_up = session.and_then(|session| session.catch_up.as_mut());
+        let Some(SyncRequest { kind, request_id }) = catch_up.and_then(|catch_up| catch_up.take_positions_read(op))
+        else {
             return;
         };
         let Ok(StoreReply::Positions(positions)) = result else {
@@ -175,7 +175,7 @@ impl Core {
             return;
         };
         let Some(held) = catch_up.take_reading(op) else {
-            return self.read_on(conn);
+            return self.read_further(conn, PageEnd::Taken);
         };
         let Ok(StoreReply::Frames(page)) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
@@ -198,8 +198,11 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        if session.catch_up_mut().take_reading(op).is_none() {
-            return self.read_on(conn);
+        let Some(catch_up) = &mut session.catch_up else {
+            return;
+        };
+        if catch_up.take_reading(op).is_none() {
+            return self.read_further(conn, PageEnd::Taken);
         }
         let Ok(StoreReply::Notifications(NotificationPage { notifications, has_more })) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
