@@ -1,6 +1,7 @@
 //! From a typed answer to the pieces of an HTTP response.
 
 mod body;
+mod nouns;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,8 @@ use super::error::{ApiError, ErrorCode};
 use super::parse::request_id;
 use crate::limits::RateLimitStatus;
 use crate::secret::Entropy;
+
+pub(crate) use nouns::RoomBody;
 
 /// What of a request its response depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
