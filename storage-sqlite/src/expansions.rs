@@ -1,16 +1,16 @@
-//! Giving a notification to its users, chunk by chunk, each user once: those who are named, then the members of the room
-//! who are not, then the subscribers who are neither. Each in ascending order, so that the last user tells how far it got.
+//! Giving a notification to its users, chunk by chunk, each user once: those who are named, the members of the room and the
+//! subscribers in one ascending order. The last user alone then tells how far it got, and whoever becomes or ceases to be
+//! one of them meanwhile is neither overlooked on account of it nor told twice.
 
 use chatapi_core::store::{Expansion, NotificationTargets, PENDING_NOTIFICATIONS_MAX};
-use chatapi_core::ws::Frame;
+use chatapi_core::ws::{Frame, notification_frame};
 use chatapi_core::{NotificationId, NotificationKey, TenantKey, UnixMillis, UserId};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::frames::notification_frame;
 use crate::notifications::{self, Pending};
 use crate::rooms;
-use crate::rows::{text, word};
+use crate::rows::text;
 use crate::server_state::RemovedIds;
 
 /// The next users; `None` where the notification is expanded, or it or its tenant is gone.
@@ -21,12 +21,12 @@ pub(crate) fn expand(connection: &Connection, key: NotificationKey, limit: u32) 
     let Underway { tenant, durable, .. } = underway;
     let limit = limit as usize;
     // One past the limit tells whether there is more.
-    let mut next = Audience::of(connection, &underway)?.past(&underway.place, limit.saturating_add(1))?;
+    let mut next = Audience::of(connection, &underway)?.past(&underway.after, limit.saturating_add(1))?;
     let has_more = next.len() > limit;
     next.truncate(limit);
     let mut removed = RemovedIds::default();
     if durable {
-        for Place { user_id, .. } in &next {
+        for user_id in &next {
             add_pending(connection, key, tenant, user_id, &mut removed)?;
         }
     }
@@ -40,18 +40,16 @@ pub(crate) fn expand(connection: &Connection, key: NotificationKey, limit: u32) 
         keep_place(connection, key, last)?;
     }
     removed.remember(connection)?;
-    let users = next.into_iter().map(|place| place.user_id).collect();
-    Ok(Some(Expansion { tenant, frame: underway.frame, durable, users, has_more }))
+    Ok(Some(Expansion { tenant, frame: underway.frame, durable, users: next, has_more }))
 }
 
 /// From here on the notification is under way.
 pub(crate) fn begin(connection: &Connection, key: NotificationKey, tenant: TenantKey) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO notification_expansions (notification_key, tenant_id, phase, after_user)
-             VALUES (?1, ?2, ?3, '')",
+            "INSERT INTO notification_expansions (notification_key, tenant_id, after_user) VALUES (?1, ?2, '')",
         )?
-        .execute(params![key.0, tenant.0, Phase::Users.as_str()])
+        .execute([key.0, tenant.0])
         .map(drop)
 }
 
@@ -67,41 +65,11 @@ pub(crate) fn end(connection: &Connection, key: NotificationKey) -> rusqlite::Re
         .map(|rows| rows > 0)
 }
 
-/// Whose turn it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Phase {
-    Users,
-    Members,
-    Subscribers,
-}
-
-impl Phase {
-    const ALL: [Self; 3] = [Self::Users, Self::Members, Self::Subscribers];
-
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Users => "users",
-            Self::Members => "members",
-            Self::Subscribers => "subscribers",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|phase| phase.as_str() == text)
-    }
-}
-
-/// A user among those who get a notification. No user's id is empty: the empty one stands before the first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    phase: Phase,
-    user_id: UserId,
-}
-
 /// A notification that is not expanded to its end.
 struct Underway {
     tenant: TenantKey,
-    place: Place,
+    /// The last user who got it. No user's id is empty: the empty one stands before the first.
+    after: UserId,
     durable: bool,
     topic: String,
     frame: Frame,
@@ -111,8 +79,7 @@ struct Underway {
 fn find(connection: &Connection, key: NotificationKey) -> rusqlite::Result<Option<Underway>> {
     connection
         .prepare_cached(
-            "SELECT e.tenant_id, e.phase, e.after_user, n.durable, n.notification_id, n.topic, n.payload, n.created_at,
-                    n.targets
+            "SELECT e.tenant_id, e.after_user, n.durable, n.notification_id, n.topic, n.payload, n.created_at, n.targets
              FROM notification_expansions e
              CROSS JOIN notifications n ON n.notification_key = e.notification_key
              CROSS JOIN tenants t ON t.tenant_key = e.tenant_id
@@ -123,15 +90,17 @@ fn find(connection: &Connection, key: NotificationKey) -> rusqlite::Result<Optio
 }
 
 fn underway(row: &Row<'_>) -> rusqlite::Result<Underway> {
-    let topic: String = row.get(5)?;
-    let id = NotificationId::new(text(row, 4)?);
-    let frame = notification_frame(&id, &topic, text(row, 6)?, UnixMillis(row.get(7)?));
-    let targets = serde_json::from_str(text(row, 8)?)
-        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(8, Type::Text, Box::new(error)))?;
+    let topic: String = row.get(4)?;
+    let id = NotificationId::new(text(row, 3)?);
+    let frame = notification_frame(&id, &topic, text(row, 5)?, UnixMillis(row.get(6)?));
+    let mut targets: NotificationTargets = serde_json::from_str(text(row, 7)?)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(7, Type::Text, Box::new(error)))?;
+    // They should be sorted, and then this costs nothing.
+    targets.user_ids.sort_unstable();
     Ok(Underway {
         tenant: TenantKey(row.get(0)?),
-        place: Place { phase: word(row, 1, Phase::parse)?, user_id: UserId::new(text(row, 2)?) },
-        durable: row.get(3)?,
+        after: UserId::new(text(row, 1)?),
+        durable: row.get(2)?,
         topic,
         frame,
         targets,
@@ -166,21 +135,15 @@ impl<'a> Audience<'a> {
         })
     }
 
-    /// The first `count` users past a place.
-    fn past(&self, place: &Place, count: usize) -> rusqlite::Result<Vec<Place>> {
-        let mut found = Vec::new();
-        let nobody = UserId::new("");
-        for phase in Phase::ALL.into_iter().filter(|phase| *phase >= place.phase) {
-            let after = if phase == place.phase { &place.user_id } else { &nobody };
-            let left = count - found.len();
-            let users = match phase {
-                Phase::Users => self.named(after, left),
-                Phase::Members => self.members(after, left)?,
-                Phase::Subscribers => self.subscribers(after, left)?,
-            };
-            found.extend(users.into_iter().map(|user_id| Place { phase, user_id }));
-        }
-        Ok(found)
+    /// The first `count` users past one.
+    fn past(&self, after: &UserId, count: usize) -> rusqlite::Result<Vec<UserId>> {
+        let mut users = self.named(after, count);
+        users.extend(self.members(after, count)?);
+        users.extend(self.subscribers(after, count)?);
+        users.sort_unstable();
+        users.dedup();
+        users.truncate(count);
+        Ok(users)
     }
 
     fn named(&self, after: &UserId, count: usize) -> Vec<UserId> {
@@ -192,33 +155,27 @@ impl<'a> Audience<'a> {
         let Some(room_key) = self.room_key else {
             return Ok(Vec::new());
         };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT user_id FROM room_members WHERE chatroom_id = ?1 AND user_id > ?2 ORDER BY user_id",
-        )?;
-        let members = statement.query_and_then(params![room_key, after.as_str()], user_id)?;
-        self.not_named(members).take(count).collect()
+        self.connection
+            .prepare_cached(
+                "SELECT user_id FROM room_members WHERE chatroom_id = ?1 AND user_id > ?2 ORDER BY user_id",
+            )?
+            .query_and_then(params![room_key, after.as_str()], user_id)?
+            .take(count)
+            .collect()
     }
 
     fn subscribers(&self, after: &UserId, count: usize) -> rusqlite::Result<Vec<UserId>> {
         let Some(topic) = self.topic else {
             return Ok(Vec::new());
         };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT s.subscriber_id FROM subscriptions s
-             WHERE s.tenant_id = ?1 AND s.topic = ?2 AND s.subscriber_id > ?3 AND NOT EXISTS
-               (SELECT 1 FROM room_members m WHERE m.chatroom_id = ?4 AND m.user_id = s.subscriber_id)
-             ORDER BY s.subscriber_id",
-        )?;
-        let parameters = params![self.tenant.0, topic, after.as_str(), self.room_key];
-        let subscribers = statement.query_and_then(parameters, user_id)?;
-        self.not_named(subscribers).take(count).collect()
-    }
-
-    fn not_named(
-        &self,
-        users: impl Iterator<Item = rusqlite::Result<UserId>>,
-    ) -> impl Iterator<Item = rusqlite::Result<UserId>> {
-        users.filter(|user| user.as_ref().map_or(true, |user_id| self.user_ids.binary_search(user_id).is_err()))
+        self.connection
+            .prepare_cached(
+                "SELECT subscriber_id FROM subscriptions WHERE tenant_id = ?1 AND topic = ?2 AND subscriber_id > ?3
+                 ORDER BY subscriber_id",
+            )?
+            .query_and_then(params![self.tenant.0, topic, after.as_str()], user_id)?
+            .take(count)
+            .collect()
     }
 }
 
@@ -260,10 +217,10 @@ fn add_pending(
     Ok(())
 }
 
-fn keep_place(connection: &Connection, key: NotificationKey, place: &Place) -> rusqlite::Result<()> {
+fn keep_place(connection: &Connection, key: NotificationKey, last: &UserId) -> rusqlite::Result<()> {
     connection
-        .prepare_cached("UPDATE notification_expansions SET phase = ?2, after_user = ?3 WHERE notification_key = ?1")?
-        .execute(params![key.0, place.phase.as_str(), place.user_id.as_str()])
+        .prepare_cached("UPDATE notification_expansions SET after_user = ?2 WHERE notification_key = ?1")?
+        .execute(params![key.0, last.as_str()])
         .map(drop)
 }
 

@@ -13,7 +13,6 @@ mod checkpoint;
 mod execute;
 mod expansions;
 mod failure;
-mod frames;
 mod history;
 mod lock;
 mod members;

@@ -1,18 +1,17 @@
 //! Notifications: storing them, and those that wait for their users.
 
-use chatapi_core::store::{NewNotification, NotificationPage, NotifyRefusal, PendingNotifications};
+use chatapi_core::store::{
+    EXPANSIONS_LISTED_MAX, NewNotification, NotificationPage, NotifyRefusal, PendingNotifications,
+};
+use chatapi_core::ws::notification_frame;
 use chatapi_core::{NotificationId, NotificationKey, TenantKey, UnixMillis, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::expansions;
-use crate::frames::notification_frame;
 use crate::rows::text;
 use crate::server_state::RemovedIds;
 use crate::tenants::Standing;
 use crate::{rooms, tenants};
-
-/// How many expansions are listed at once.
-const EXPANSIONS_MAX: u32 = 10_000;
 
 pub(crate) fn notify(
     connection: &Connection,
@@ -56,7 +55,7 @@ pub(crate) fn list_expansions(connection: &Connection) -> rusqlite::Result<Vec<N
              WHERE t.deleted_at IS NULL
              ORDER BY e.notification_key LIMIT ?1",
         )?
-        .query_map([EXPANSIONS_MAX], |row| row.get(0).map(NotificationKey))?
+        .query_map([EXPANSIONS_LISTED_MAX], |row| row.get(0).map(NotificationKey))?
         .collect()
 }
 
@@ -139,7 +138,7 @@ pub(crate) enum Pending {
 pub(crate) fn remove(connection: &Connection, key: NotificationKey, removed: &mut RemovedIds) -> rusqlite::Result<()> {
     connection
         .prepare_cached("DELETE FROM notifications WHERE notification_key = ?1 RETURNING notification_id")?
-        .query_row([key.0], |row| Ok(removed.note("notif_", text(row, 0)?)))
+        .query_row([key.0], |row| text(row, 0).map(|id| removed.note("notif_", id)))
         .optional()
         .map(drop)
 }

@@ -43,7 +43,7 @@ CREATE TABLE retired_keys (
 CREATE INDEX idx_retired_keys_tenant ON retired_keys (tenant_id);
 CREATE INDEX idx_retired_keys_until ON retired_keys (retired_until);
 
--- AUTOINCREMENT: clients' positions and pending rows name a notification by its key, which must never name another one.
+-- AUTOINCREMENT: what is under way names a notification by its key, which must never name another one.
 CREATE TABLE notifications (
   notification_key INTEGER PRIMARY KEY AUTOINCREMENT,
   notification_id TEXT NOT NULL UNIQUE,
@@ -52,7 +52,7 @@ CREATE TABLE notifications (
   durable INTEGER NOT NULL,
   topic TEXT NOT NULL,
   payload TEXT NOT NULL,             -- JSON text, byte for byte
-  targets TEXT                       -- JSON of whom it is for; null once everyone of them got it
+  targets TEXT                       -- JSON of whom it is for; null once all of them got it
 ) STRICT;
 
 CREATE INDEX idx_notifications_tenant ON notifications (tenant_id);
@@ -63,8 +63,7 @@ CREATE INDEX idx_notifications_created ON notifications (created_at);
 CREATE TABLE notification_expansions (
   notification_key INTEGER PRIMARY KEY REFERENCES notifications (notification_key),
   tenant_id INTEGER NOT NULL,
-  phase TEXT NOT NULL,               -- users, members or subscribers: whose turn it is
-  after_user TEXT NOT NULL           -- the last one of them who got it
+  after_user TEXT NOT NULL           -- the last one who got it, in ascending order; '' stands before the first
 ) STRICT;
 
 -- Who has yet to get a durable one.
