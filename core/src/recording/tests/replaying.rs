@@ -1,7 +1,7 @@
 //! Replay finds the first step that turns out otherwise.
 
 use super::redactor;
-use crate::api::{Access, ApiRequest, Call, Credentials, UserHeader};
+use crate::api::{Access, ApiRequest, Call, Credentials, PublicCall, UserHeader};
 use crate::recording::{End, Line, Redactor, Replay, ReplayError, ReplaySummary, end, header, read_line, step};
 use crate::store::StoreReply;
 use crate::{Config, Core, Digest, Effect, Input, Micros, MonoMicros, Now, OpId, RequestId, UnixMillis};
@@ -42,10 +42,28 @@ fn script() -> Vec<(Now, Input)> {
     };
     vec![
         (at(1_500), Input::Stored { op: OpId(1), result: Ok(booted) }),
-        (at(2_000), Input::Request { request: RequestId(1), body: Box::new(request(Access::User, Call::Health)) }),
-        (at(2_500), Input::Stored { op: OpId(2), result: Ok(StoreReply::Tenant(None)) }),
-        (at(2_250), Input::Request { request: RequestId(2), body: Box::new(request(Access::User, Call::Health)) }),
-        (at(3_000), Input::Request { request: RequestId(3), body: Box::new(request(Access::Metrics, Call::Metrics)) }),
+        (
+            at(2_000),
+            Input::Request {
+                request: RequestId(1),
+                body: Box::new(request(Access::User, Call::Public(PublicCall::Health))),
+            },
+        ),
+        (at(2_500), Input::Stored { op: OpId(2), result: Ok(StoreReply::KeyOwner(None)) }),
+        (
+            at(2_250),
+            Input::Request {
+                request: RequestId(2),
+                body: Box::new(request(Access::User, Call::Public(PublicCall::Health))),
+            },
+        ),
+        (
+            at(3_000),
+            Input::Request {
+                request: RequestId(3),
+                body: Box::new(request(Access::Metrics, Call::Public(PublicCall::Metrics))),
+            },
+        ),
         (at(4_001_000), Input::Tick),
         (at(4_001_000), Input::Shutdown),
         (at(4_001_001), Input::Tick),
@@ -125,7 +143,7 @@ fn a_divergence_tells_where_when_what_and_what_came_out_instead() {
     };
     let told = divergence.to_string();
     assert!(told.contains("line 4 turns out otherwise than recorded, 0.001500 s after the start"), "{told}");
-    assert!(told.contains(r#"input:    {"Stored":{"op":3,"result":{"Ok":{"Tenant":null}}}}"#), "{told}");
+    assert!(told.contains(r#"input:    {"Stored":{"op":3,"result":{"Ok":{"KeyOwner":null}}}}"#), "{told}");
     assert!(told.contains("now:      0 effects with the digest e3b0c44298fc1c149afbf4c8996fb924"), "{told}");
 }
 

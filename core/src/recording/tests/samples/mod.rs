@@ -1,25 +1,32 @@
 //! One of everything that can go in or come out, with values at the edges of their types.
 
+mod answers;
+mod calls;
+mod store;
+
 use crate::api::{
-    Access, Answer, ApiError, ApiRequest, Call, CreateRoom, CreateTenant, Credentials, ErrorCode, Health, SendMessage,
-    Success, TenantCreated, UserHeader,
+    Access, Answer, ApiError, ApiRequest, Call, Credentials, ErrorCode, PublicCall, SendMessage, UserHeader,
 };
 use crate::effect::{CloseReason, Effect, Event};
-use crate::id::{ConnId, IdStamp, MessageId, OpId, RequestId, RoomId, Seq, TenantId, TenantKey, UserId};
+use crate::id::{ConnId, MessageId, OpId, RequestId, RoomId, Seq, TenantId, TenantKey, UserId};
 use crate::input::{ClosedBy, Input};
 use crate::limits::RateLimitStatus;
-use crate::metrics::MetricsSnapshot;
-use crate::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, Tenant, TenantConfig};
+use crate::model::{
+    ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, Subscription, Tenant, TenantConfig,
+};
 use crate::secret::{Digest, Secret};
-use crate::store::{
-    AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, AppendOutcome, AppendRefusal, Appended, BacklogRoom,
-    CreatedRoom, HistoryRange, Idempotency, MemberPage, MessagePage, NewMessage, NewRoom, NewTenant, PageBounds,
-    StoreFailure, StoreReply, StoreRequest,
-};
-use crate::time::{Micros, UnixMillis};
+use crate::store::{MemberPage, MessagePage, NotificationTargets, StoreFailure, TenantPage};
+use crate::time::UnixMillis;
 use crate::ws::{
-    BacklogChoice, ClientFrame, Command, Frame, FrameBucket, HandshakeCredentials, HandshakeRequest, message_frame,
+    BacklogChoice, ClientFrame, Command, Frame, FrameBucket, HandshakeCredentials, HandshakeRequest, TypingAction,
+    message_frame,
 };
+
+pub(super) use answers::{success, successes};
+pub(super) use calls::{
+    admin_call, admin_calls, call, calls, public_call, public_calls, tenant_call, tenant_calls, user_call, user_calls,
+};
+pub(super) use store::{replies, requests, store_reply, store_request};
 
 pub(super) const API_KEY: &str = "password1";
 pub(super) const TOKEN: &str = "wst_weak";
@@ -133,166 +140,28 @@ fn failure() -> ApiError {
     ApiError { retry_after_ms: Some(u64::MAX), ..ApiError::invalid(TEXT.to_owned(), "no") }
 }
 
-const BOUNDS: PageBounds = PageBounds { messages: 100, size_bytes: u32::MAX };
-
-pub(super) fn calls() -> Vec<Call> {
-    vec![
-        Call::Health,
-        Call::Livez,
-        Call::Readyz,
-        Call::Metrics,
-        Call::CreateTenant(Box::new(CreateTenant {
-            name: TEXT.to_owned(),
-            config: config(),
-            webhook_secret: Some(secret(WEBHOOK_SECRET)),
-            api_key: secret(API_KEY),
-        })),
-        Call::CreateTenant(Box::new(CreateTenant {
-            name: "n".to_owned(),
-            config: TenantConfig::default(),
-            webhook_secret: None,
-            api_key: secret(API_KEY),
-        })),
-        Call::ListRooms { after: Some(room_id()), limit: 1 },
-        Call::CreateRoom(Box::new(CreateRoom {
-            kind: RoomType::Channel,
-            members: vec![user(), user()],
-            name: Some(String::new()),
-            metadata: None,
-        })),
-        Call::ReadRoom { room_id: room_id() },
-        Call::ListMembers { room_id: room_id(), after: None, limit: 10_000 },
-        Call::SendMessage(Box::new(send_message())),
-        Call::ReadMessages { room_id: room_id(), range: HistoryRange::After(Seq(0)), limit: 50 },
-        Call::ReadMessages { room_id: room_id(), range: HistoryRange::Before(Seq(u64::MAX)), limit: 50 },
-        Call::Acknowledge { room_id: room_id(), seq: Seq(3) },
-        Call::IssueToken { token: secret(TOKEN) },
-    ]
+fn tenant_page() -> TenantPage {
+    TenantPage { tenants: vec![tenant(), Tenant { config: TenantConfig::default(), ..tenant() }], has_more: true }
 }
 
-pub(super) fn requests() -> Vec<StoreRequest> {
-    let actors = [Actor::Tenant, Actor::User(user())];
-    let mut requests = vec![
-        StoreRequest::Boot,
-        StoreRequest::CheckWritable { now: WALL },
-        StoreRequest::CreateTenant(Box::new(NewTenant {
-            tenant_id: TenantId::new("tenant_1"),
-            name: TEXT.to_owned(),
-            api_key: api_key(),
-            config: config(),
-            webhook_secret: Some(secret(WEBHOOK_SECRET)),
-            created_at: WALL,
-        })),
-        StoreRequest::FindTenant { api_key: api_key() },
-        StoreRequest::CreateRoom(Box::new(NewRoom {
-            tenant: TENANT,
-            room_id: room_id(),
-            kind: RoomType::Group,
-            unique_key: None,
-            name: some("n"),
-            metadata: None,
-            members: vec![(user(), Role::Admin), (UserId::new("b"), Role::Member)],
-            created_at: WALL,
-        })),
-        StoreRequest::AppendMessage(Box::new(NewMessage {
-            tenant: TENANT,
-            room_id: room_id(),
-            sender_id: user(),
-            message_id: MessageId::new("msg_1"),
-            content: TEXT.to_owned(),
-            meta: None,
-            created_at: WALL,
-            idempotency: Some(Idempotency {
-                key: "k!".to_owned(),
-                body: Digest::of(b"a public text"),
-                valid_since: WALL,
-            }),
-        })),
-        StoreRequest::Acknowledge { tenant: TENANT, room_id: room_id(), user_id: user(), seq: Seq(1), now: WALL },
-        StoreRequest::LoadBacklog { tenant: TENANT, user_id: user() },
-        StoreRequest::ReadFrames { tenant: TENANT, room_id: room_id(), after: Seq(0), bounds: BOUNDS },
-        StoreRequest::ReadHead { tenant: TENANT, room_id: room_id() },
-    ];
-    for actor in actors {
-        requests.extend([
-            StoreRequest::ListRooms { tenant: TENANT, actor: actor.clone(), after: None, limit: 1_000 },
-            StoreRequest::ReadRoom { tenant: TENANT, room_id: room_id(), actor: actor.clone() },
-            StoreRequest::ListMembers {
-                tenant: TENANT,
-                room_id: room_id(),
-                actor: actor.clone(),
-                after: Some(user()),
-                limit: 1,
-            },
-            StoreRequest::ReadMessages {
-                tenant: TENANT,
-                room_id: room_id(),
-                actor,
-                range: HistoryRange::Before(Seq(9)),
-                bounds: BOUNDS,
-            },
-        ]);
-    }
-    requests
+fn targets() -> NotificationTargets {
+    NotificationTargets { user_ids: vec![user()], room_id: Some(room_id()), topic_subscribers: true }
 }
 
-pub(super) fn replies() -> Vec<StoreReply> {
-    vec![
-        StoreReply::Booted { epoch: "e".to_owned(), newest_id: Some(IdStamp(u128::MAX)) },
-        StoreReply::Booted { epoch: String::new(), newest_id: None },
-        StoreReply::Written,
-        StoreReply::TenantCreated(tenant()),
-        StoreReply::Tenant(Some(tenant())),
-        StoreReply::Tenant(None),
-        StoreReply::RoomCreated(CreatedRoom::New(room())),
-        StoreReply::RoomCreated(CreatedRoom::Existing { room: room(), members: vec![user()] }),
-        StoreReply::Rooms { rooms: listed_rooms(), has_more: true },
-        StoreReply::Room(Ok(room())),
-        StoreReply::Room(Err(AccessRefusal::NoRoom)),
-        StoreReply::Members(Ok(member_page())),
-        StoreReply::Members(Err(AccessRefusal::NotMember)),
-        StoreReply::Appended(Ok(Appended { message: message(), outcome: AppendOutcome::Stored })),
-        StoreReply::Appended(Ok(Appended { message: message(), outcome: AppendOutcome::Replayed })),
-        StoreReply::Appended(Err(AppendRefusal::Access(AccessRefusal::NoRoom))),
-        StoreReply::Appended(Err(AppendRefusal::KeyReused)),
-        StoreReply::Messages(Ok(message_page())),
-        StoreReply::Messages(Err(AccessRefusal::NoRoom)),
-        StoreReply::Acknowledged(Ok(Acknowledged { last_ack: Seq(u64::MAX), moved: true })),
-        StoreReply::Acknowledged(Err(AcknowledgeRefusal::PastHead)),
-        StoreReply::Acknowledged(Err(AcknowledgeRefusal::Access(AccessRefusal::NotMember))),
-        StoreReply::Backlog(vec![BacklogRoom { room_id: room_id(), last_ack: Seq(1), last_seq: Seq(2) }]),
-        StoreReply::Frames(vec![(Seq(1), frame()), (Seq(2), frame())]),
-        StoreReply::Head(Some(Seq(u64::MAX))),
-        StoreReply::Head(None),
-    ]
+fn subscription() -> Subscription {
+    Subscription { id: u64::MAX, subscriber_id: user(), topic: TEXT.to_owned(), created_at: WALL }
 }
 
-pub(super) fn successes() -> Vec<Success> {
-    vec![
-        Success::Health(Health { db_writable: true, uptime: Micros(u64::MAX) }),
-        Success::Alive,
-        Success::Ready,
-        Success::Metrics(Box::new(MetricsSnapshot { messages_sent: u64::MAX, ..MetricsSnapshot::default() })),
-        Success::TenantCreated(Box::new(TenantCreated {
-            tenant_id: TenantId::new("tenant_1"),
-            name: "n".to_owned(),
-            api_key: secret(API_KEY),
-            config: config(),
-            webhook_secret: Some(secret(WEBHOOK_SECRET)),
-            created_at: WALL,
-        })),
-        Success::Rooms { rooms: listed_rooms(), has_more: false },
-        Success::RoomCreated(Box::new(room())),
-        Success::Room(Box::new(room())),
-        Success::Members(member_page()),
-        Success::Message(Box::new(message())),
-        Success::Messages(message_page()),
-        Success::Acknowledged { room_id: room_id(), last_ack: Seq(4) },
-        Success::Token(secret(TOKEN)),
-    ]
+pub(super) fn commands() -> Vec<Command> {
+    frames().into_iter().filter_map(|frame| frame.command.ok()).collect()
 }
 
 fn frames() -> Vec<ClientFrame> {
+    let typing = |action| ClientFrame {
+        request_id: None,
+        paid_by: FrameBucket::Connection,
+        command: Ok(Command::Typing { room_id: room_id(), action }),
+    };
     vec![
         ClientFrame {
             request_id: some(TEXT),
@@ -303,6 +172,25 @@ fn frames() -> Vec<ClientFrame> {
             request_id: None,
             paid_by: FrameBucket::Connection,
             command: Ok(Command::Acknowledge { room_id: room_id(), seq: Seq(0) }),
+        },
+        typing(TypingAction::Start),
+        typing(TypingAction::Stop),
+        ClientFrame {
+            request_id: some("r"),
+            paid_by: FrameBucket::Tenant,
+            command: Ok(Command::Subscribe { room_id: room_id(), after: None }),
+        },
+        ClientFrame {
+            request_id: None,
+            paid_by: FrameBucket::Tenant,
+            command: Ok(Command::Subscribe { room_id: room_id(), after: Some(Seq(u64::MAX)) }),
+        },
+        ClientFrame {
+            request_id: None,
+            paid_by: FrameBucket::Tenant,
+            command: Ok(Command::Resume {
+                rooms: [(room_id(), Seq(0)), (RoomId::new(TEXT), Seq(u64::MAX))].into_iter().collect(),
+            }),
         },
         ClientFrame { request_id: None, paid_by: FrameBucket::Connection, command: Ok(Command::Ping) },
         ClientFrame { request_id: None, paid_by: FrameBucket::Tenant, command: Err(failure()) },
@@ -317,10 +205,13 @@ pub(super) fn inputs() -> Vec<Input> {
         body: Box::new(ApiRequest { access, credentials: credentials(Some(api_key())), call }),
     };
     let mut inputs: Vec<Input> = calls().into_iter().map(|call| request(Access::User, Ok(call))).collect();
-    for access in [Access::Public, Access::Metrics, Access::Master, Access::User, Access::UserOrTenant] {
+    for access in
+        [Access::Public, Access::Metrics, Access::Master, Access::User, Access::UserToConnect, Access::UserOrTenant]
+    {
         inputs.push(request(access, Err(failure())));
     }
-    let nobody = ApiRequest { access: Access::User, credentials: credentials(None), call: Ok(Call::Health) };
+    let nobody =
+        ApiRequest { access: Access::User, credentials: credentials(None), call: Ok(Call::Public(PublicCall::Health)) };
     inputs.push(Input::Request { request: RequestId(0), body: Box::new(nobody) });
     for user in users() {
         let ways = [
@@ -395,22 +286,16 @@ const CODES: [ErrorCode; 3] = [ErrorCode::Validation, ErrorCode::Unavailable, Er
 /// Names the variants of an enum, and which of them a value is. The compiler refuses a list that leaves one out.
 macro_rules! variants {
     ($($name:ident of $type:ident: $($variant:ident)*;)*) => {
-        $(pub(super) fn $name(value: &$type) -> (&'static str, &'static [&'static str]) {
+        $(pub(in crate::recording::tests) fn $name(value: &$type) -> (&'static str, &'static [&'static str]) {
             let name = match value { $($type::$variant { .. } => stringify!($variant),)* };
             (name, &[$(stringify!($variant)),*])
         })*
     };
 }
+use variants;
 
 variants! {
     input of Input: Request Handshake Frame Heard Flushed Closed Stored Tick Shutdown;
     effect of Effect: Store Respond Accept Send Ping Close Report Stop;
-    call of Call: Health Livez Readyz Metrics CreateTenant ListRooms CreateRoom ReadRoom ListMembers SendMessage
-        ReadMessages Acknowledge IssueToken;
-    store_request of StoreRequest: Boot CheckWritable CreateTenant FindTenant CreateRoom ListRooms ReadRoom ListMembers
-        AppendMessage ReadMessages Acknowledge LoadBacklog ReadFrames ReadHead;
-    store_reply of StoreReply: Booted Written TenantCreated Tenant RoomCreated Rooms Room Members Appended Messages
-        Acknowledged Backlog Frames Head;
-    success of Success: Health Alive Ready Metrics TenantCreated Rooms RoomCreated Room Members Message Messages
-        Acknowledged Token;
+    command of Command: SendMessage Acknowledge Typing Subscribe Resume Ping;
 }
