@@ -12,11 +12,13 @@ use crate::effect::{CloseReason, Effect, Event};
 use crate::id::{ConnId, IdSource, OpId};
 use crate::input::Input;
 use crate::metrics::{Counters, MetricsSnapshot};
+use crate::notifications::Expansions;
 use crate::operations::{Finished, Operations, Origin, Step};
 use crate::recovery::Recovery;
 use crate::store::{StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::sweeping::Sweeper;
 use crate::time::{MonoMicros, Now};
-use crate::ws::{Audiences, Frame, Sessions, server_shutdown};
+use crate::ws::{Audiences, Frame, Sessions, Typings, server_shutdown};
 
 /// ChatAPI's state machine.
 ///
@@ -53,6 +55,9 @@ pub struct Core {
     pub(crate) tokens: TokenTable,
     pub(crate) sessions: Sessions,
     pub(crate) audiences: Audiences,
+    pub(crate) typing: Typings,
+    pub(crate) expansions: Expansions,
+    pub(crate) sweeper: Sweeper,
     pub(crate) health: HealthCheck,
     pub(crate) recovery: Recovery,
     pub(crate) counters: Counters,
@@ -82,6 +87,12 @@ pub enum TimerKind {
     Health,
     /// What could not be read from the store is read again.
     Retry,
+    /// Something is removed that nobody can see any more.
+    Sweep,
+    /// A user who has no connection is offline.
+    Presence,
+    /// A typing has lasted long enough.
+    Typing,
     /// A connection is pinged, or was silent or stuck for too long.
     KeepAlive,
     /// A shutdown ends.
@@ -106,6 +117,9 @@ impl Core {
             tokens: TokenTable::default(),
             sessions: Sessions::default(),
             audiences: Audiences::default(),
+            typing: Typings::default(),
+            expansions: Expansions::default(),
+            sweeper: Sweeper::default(),
             health: HealthCheck::default(),
             recovery: Recovery::default(),
             counters: Counters::default(),
@@ -161,6 +175,9 @@ impl Core {
             (self.operations.next_deadline(), TimerKind::StoreReply),
             (self.health.deadline(), TimerKind::Health),
             (self.recovery.next_retry(), TimerKind::Retry),
+            (self.sweeper.next(), TimerKind::Sweep),
+            (self.sessions.next_grace_end(), TimerKind::Presence),
+            (self.typing.next_end(), TimerKind::Typing),
             (self.sessions.next_wake(), TimerKind::KeepAlive),
             (drain, TimerKind::Drain),
         ]
@@ -226,13 +243,45 @@ impl Core {
             Step::FindTenant { api_key, keys_version } => self.on_tenant_found(api_key, keys_version, result),
             Step::CreateTenant { request, secrets } => self.on_tenant_created(request, secrets, result),
             Step::Read { origin } => self.on_read(origin, result),
-            Step::ListPresence { origin } => self.on_read(origin, result),
+            Step::ListPresence { origin } => self.on_presence_read(origin, tenant, result),
             Step::CreateRoom { origin, actor, room_id, members } => {
                 self.on_room_created(origin, actor, room_id, members, tenant, result);
             }
+            Step::ChangeTenant { request, tenant_id, given_secret, fresh_secret } => {
+                self.on_tenant_changed(request, tenant_id, given_secret, fresh_secret, result);
+            }
+            Step::RotateKey { request, tenant_id, api_key, sockets } => {
+                self.on_key_rotated(request, tenant_id, api_key, sockets, result);
+            }
+            Step::DeleteTenant { request, tenant_id } => self.on_tenant_deleted(request, tenant_id, result),
+            Step::RefreshTenant { tenant_id } => self.on_tenant_refreshed(tenant_id, result),
+            Step::ChangeRoom { origin } => self.on_room_changed(origin, result),
+            Step::DeleteRoom { origin, room_id } => self.on_room_deleted(origin, room_id, tenant, result),
+            Step::AddMember { origin, room_id, user_id } => {
+                self.on_member_added(origin, room_id, user_id, tenant, result);
+            }
+            Step::RemoveMember { origin, room_id, user_id } => {
+                self.on_member_removed(origin, room_id, user_id, tenant, result);
+            }
+            Step::ChangeMessage { origin, room_id, message_id } => {
+                self.on_message_changed(origin, room_id, message_id, tenant, result);
+            }
+            Step::RefreshMessage => self.on_message_refreshed(result),
+            Step::Type { origin, conn, room_id, action } => {
+                self.on_room_typed_in(origin, conn, &room_id, action, result);
+            }
+            Step::Notify { origin, notification_id, created_at } => {
+                self.on_notified(origin, notification_id, created_at, result);
+            }
+            Step::ListExpansions => self.on_expansions_listed(result),
+            Step::Expand { notification } => self.on_expanded(notification, result),
+            Step::Confirm => {}
+            Step::Sweep => self.on_swept(result),
+            Step::LoadPositions { conn } => self.on_positions(conn, op, result),
+            Step::ReadNotifications { conn } => self.on_notifications_read(conn, op, result),
             Step::Append { origin, room_id } => self.on_appended(origin, room_id, tenant, result),
             Step::Acknowledge { origin, room_id, user_id } => {
-                self.on_acknowledged(origin, room_id, user_id, result);
+                self.on_acknowledged(origin, room_id, user_id, tenant, result);
             }
             Step::LoadBacklog { conn, choice } => self.on_backlog(conn, choice, result),
             Step::ReadFrames { conn, room_id } => self.on_frames_read(conn, room_id, op, result),
@@ -255,6 +304,8 @@ impl Core {
         if self.phase == Phase::Starting {
             self.phase = Phase::Serving;
             self.emit(Effect::Report(Event::Ready));
+            self.list_expansions();
+            self.sweep_now();
         }
     }
 
@@ -266,6 +317,9 @@ impl Core {
         }
         self.give_up_health_check();
         self.retry_readings();
+        self.sweep_if_due();
+        self.stop_long_typings();
+        self.announce_offline();
         self.keep_alive();
     }
 

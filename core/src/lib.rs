@@ -24,11 +24,13 @@ mod json;
 mod limits;
 mod metrics;
 pub mod model;
+mod notifications;
 mod operations;
 pub mod recording;
 mod recovery;
 mod secret;
 pub mod store;
+mod sweeping;
 mod time;
 pub mod ws;
 

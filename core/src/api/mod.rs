@@ -7,11 +7,11 @@ mod encode;
 mod error;
 pub(crate) mod fields;
 mod health;
+mod members;
 mod messages;
 mod parse;
 mod rooms;
 mod serve;
-mod stubs;
 mod tenants;
 
 pub use answer::{Answer, Health, PresenceStatus, Success, TenantCreated, TenantShown};
@@ -24,5 +24,5 @@ pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, 
 pub use error::{ApiError, ErrorCode};
 pub(crate) use health::HealthCheck;
 pub use parse::{Action, Body, ParseHost, RequestParts, Upgrade, parse_request};
-pub(crate) use serve::invalid_user;
+pub(crate) use serve::{invalid_user, wrong_reply};
 pub(crate) use tenants::CreatedSecrets;
