@@ -38,6 +38,8 @@ fn the_samples_hold_every_variant() {
     }
     complete(&samples::inputs(), samples::input);
     complete(&samples::effects(), samples::effect);
+    complete(&samples::events(), samples::event);
+    complete(&samples::REASONS, samples::close_reason);
     complete(&samples::calls(), samples::call);
     complete(&samples::public_calls(), samples::public_call);
     complete(&samples::admin_calls(), samples::admin_call);

@@ -251,18 +251,26 @@ pub(super) fn effects() -> Vec<Effect> {
         answer: Box::new(Answer { rate_limit: None, result: Err(ApiError { code, ..failure() }) }),
     }));
     effects.extend(REASONS.map(|reason| Effect::Close { conn: CONN, reason }));
-    effects.extend(FAILURES.map(|failure| Effect::Report(Event::StoreFailed { op: OP, failure })));
+    effects.extend(events().into_iter().map(Effect::Report));
     effects.extend([
         Effect::Accept { request: REQUEST, conn: CONN, rate_limit },
         Effect::Send { conns: vec![CONN, ConnId(0)], frame: frame() },
         Effect::Ping { conns: Vec::new() },
-        Effect::Report(Event::Ready),
-        Effect::Report(Event::TenantCreated { tenant_id: TenantId::new("tenant_1") }),
-        Effect::Report(Event::StoreTimedOut { op: OP }),
-        Effect::Report(Event::RoomRecovered { room_id: room_id() }),
         Effect::Stop,
     ]);
     effects
+}
+
+pub(super) fn events() -> Vec<Event> {
+    let mut events = vec![
+        Event::Ready,
+        Event::TenantCreated { tenant_id: TenantId::new("tenant_1") },
+        Event::TenantDeleted { tenant_id: TenantId::new("tenant_1") },
+        Event::StoreTimedOut { op: OP },
+        Event::RoomRecovered { room_id: room_id() },
+    ];
+    events.extend(FAILURES.map(|failure| Event::StoreFailed { op: OP, failure }));
+    events
 }
 
 fn users() -> [UserHeader; 3] {
@@ -272,13 +280,15 @@ fn users() -> [UserHeader; 3] {
 const FAILURES: [StoreFailure; 4] =
     [StoreFailure::Busy, StoreFailure::Full, StoreFailure::Failed, StoreFailure::OutcomeUnknown];
 
-const REASONS: [CloseReason; 6] = [
+pub(super) const REASONS: [CloseReason; 8] = [
     CloseReason::Shutdown,
     CloseReason::TooManyConnections,
     CloseReason::TooManyInvalidFrames,
     CloseReason::SlowReader,
     CloseReason::StoreUnavailable,
     CloseReason::Unresponsive,
+    CloseReason::KeyRotated,
+    CloseReason::TenantDeleted,
 ];
 
 const CODES: [ErrorCode; 3] = [ErrorCode::Validation, ErrorCode::Unavailable, ErrorCode::HttpVersionNotSupported];
@@ -297,5 +307,8 @@ use variants;
 variants! {
     input of Input: Request Handshake Frame Heard Flushed Closed Stored Tick Shutdown;
     effect of Effect: Store Respond Accept Send Ping Close Report Stop;
+    event of Event: Ready TenantCreated TenantDeleted StoreFailed StoreTimedOut RoomRecovered;
+    close_reason of CloseReason: Shutdown TooManyConnections TooManyInvalidFrames SlowReader StoreUnavailable
+        Unresponsive KeyRotated TenantDeleted;
     command of Command: SendMessage Acknowledge Typing Subscribe Resume Ping;
 }
