@@ -1,14 +1,16 @@
-//! The bodies of answers, to the letter of the protocol (sections 3 to 5 and 9).
+//! The bodies of answers, to the letter of the protocol (sections 3 to 6 and 9).
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::nouns::{ConfigBody, MemberBody, MessageBody, RoomBody};
-use crate::api::answer::{Health, Success, TenantCreated};
+use super::nouns::{ConfigBody, MemberBody, MessageBody, RoomBody, SubscriptionBody};
+use crate::api::answer::{Health, PresenceStatus, Success, TenantCreated};
 use crate::api::error::ApiError;
-use crate::id::{RoomId, Seq, TenantId, UserId};
+use crate::id::{NotificationId, RoomId, Seq, TenantId, UserId};
 use crate::metrics::MetricsSnapshot;
-use crate::model::{ListedRoom, Member};
+use crate::model::{ListedRoom, Member, Tenant};
+use crate::secret::Secret;
+use crate::store::{Receipt, ReceiptPage, TenantPage};
 use crate::time::Micros;
 use crate::ws::Stamp;
 
@@ -19,10 +21,20 @@ pub(super) fn success(success: &Success) -> (u16, Bytes) {
         Success::Alive | Success::Ready => (200, json(&StatusBody { status: "ok" })),
         Success::Metrics(snapshot) => (200, json(&MetricsBody::of(snapshot))),
         Success::TenantCreated(tenant) => (201, json(&TenantCreatedBody::of(tenant))),
+        Success::Tenants(page) => (200, json(&TenantsBody::of(page))),
+        Success::Tenant(shown) => (200, json(&TenantBody::of(&shown.tenant, shown.webhook_secret.as_ref()))),
+        Success::KeyRotated { tenant_id, api_key } => {
+            (200, json(&KeyRotatedBody { tenant_id, api_key: api_key.reveal() }))
+        }
+        Success::Done => (204, Bytes::new()),
         Success::Rooms { rooms, has_more } => (200, json(&RoomsBody::of(rooms, *has_more))),
         Success::RoomCreated(room) => (201, json(&RoomBody::of(room, None))),
         Success::Room(room) => (200, json(&RoomBody::of(room, None))),
         Success::Members(page) => (200, json(&MembersBody::of(&page.members, page.has_more))),
+        Success::MemberAdded(member) => (201, json(&MemberBody::of(member))),
+        Success::Member(member) => (200, json(&MemberBody::of(member))),
+        Success::Presence { members, has_more } => (200, json(&PresencePageBody::of(members, *has_more))),
+        Success::Receipts(page) => (200, json(&ReceiptsBody::of(page))),
         Success::Message(message) => (200, json(&MessageBody::of(message))),
         Success::Messages(page) => (
             200,
@@ -34,18 +46,15 @@ pub(super) fn success(success: &Success) -> (u16, Bytes) {
         Success::Acknowledged { room_id, last_ack } => {
             (200, json(&AcknowledgedBody { success: true, room_id, last_ack: *last_ack }))
         }
-        Success::Tenants(_)
-        | Success::Tenant(_)
-        | Success::KeyRotated { .. }
-        | Success::Done
-        | Success::MemberAdded(_)
-        | Success::Member(_)
-        | Success::Presence { .. }
-        | Success::Receipts(_)
-        | Success::Notified { .. }
-        | Success::SubscriptionCreated(_)
-        | Success::Subscription(_)
-        | Success::Subscriptions(_) => (500, Bytes::new()),
+        Success::Notified { notification_id, created_at } => {
+            (202, json(&NotifiedBody { notification_id, created_at: Stamp(*created_at) }))
+        }
+        Success::SubscriptionCreated(subscription) => (201, json(&SubscriptionBody::of(subscription))),
+        Success::Subscription(subscription) => (200, json(&SubscriptionBody::of(subscription))),
+        Success::Subscriptions(subscriptions) => {
+            let subscriptions = subscriptions.iter().map(SubscriptionBody::of).collect();
+            (200, json(&SubscriptionsBody { subscriptions }))
+        }
         Success::Token(token) => (200, json(&TokenBody { token: token.reveal(), expires_in: TOKEN_LIFETIME_SECS })),
     }
 }
@@ -169,6 +178,49 @@ impl<'a> TenantCreatedBody<'a> {
 }
 
 #[derive(Serialize)]
+struct TenantsBody<'a> {
+    tenants: Vec<TenantBody<'a>>,
+    next: Option<&'a TenantId>,
+}
+
+impl<'a> TenantsBody<'a> {
+    fn of(page: &'a TenantPage) -> Self {
+        Self {
+            tenants: page.tenants.iter().map(|tenant| TenantBody::of(tenant, None)).collect(),
+            next: page.tenants.last().filter(|_| page.has_more).map(|tenant| &tenant.tenant_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TenantBody<'a> {
+    tenant_id: &'a TenantId,
+    name: &'a str,
+    config: ConfigBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<&'a str>,
+    created_at: Stamp,
+}
+
+impl<'a> TenantBody<'a> {
+    fn of(tenant: &'a Tenant, webhook_secret: Option<&'a Secret>) -> Self {
+        Self {
+            tenant_id: &tenant.tenant_id,
+            name: &tenant.name,
+            config: ConfigBody::of(&tenant.config),
+            webhook_secret: webhook_secret.map(Secret::reveal),
+            created_at: Stamp(tenant.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct KeyRotatedBody<'a> {
+    tenant_id: &'a TenantId,
+    api_key: &'a str,
+}
+
+#[derive(Serialize)]
 struct RoomsBody<'a> {
     rooms: Vec<RoomBody<'a>>,
     next: Option<&'a RoomId>,
@@ -199,6 +251,52 @@ impl<'a> MembersBody<'a> {
 }
 
 #[derive(Serialize)]
+struct PresencePageBody<'a> {
+    presence: Vec<PresenceBody<'a>>,
+    next: Option<&'a UserId>,
+}
+
+#[derive(Serialize)]
+struct PresenceBody<'a> {
+    user_id: &'a UserId,
+    status: PresenceStatus,
+}
+
+impl<'a> PresencePageBody<'a> {
+    fn of(members: &'a [(UserId, PresenceStatus)], has_more: bool) -> Self {
+        Self {
+            presence: members.iter().map(|(user_id, status)| PresenceBody { user_id, status: *status }).collect(),
+            next: members.last().filter(|_| has_more).map(|(user_id, _)| user_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ReceiptsBody<'a> {
+    receipts: Vec<ReceiptBody<'a>>,
+    next: Option<&'a UserId>,
+}
+
+#[derive(Serialize)]
+struct ReceiptBody<'a> {
+    user_id: &'a UserId,
+    last_ack: Seq,
+}
+
+impl<'a> ReceiptsBody<'a> {
+    fn of(page: &'a ReceiptPage) -> Self {
+        Self {
+            receipts: page
+                .receipts
+                .iter()
+                .map(|Receipt { user_id, last_ack }| ReceiptBody { user_id, last_ack: *last_ack })
+                .collect(),
+            next: page.receipts.last().filter(|_| page.has_more).map(|receipt| &receipt.user_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct MessagesBody<'a> {
     messages: Vec<MessageBody<'a>>,
     has_more: bool,
@@ -209,6 +307,17 @@ struct AcknowledgedBody<'a> {
     success: bool,
     room_id: &'a RoomId,
     last_ack: Seq,
+}
+
+#[derive(Serialize)]
+struct NotifiedBody<'a> {
+    notification_id: &'a NotificationId,
+    created_at: Stamp,
+}
+
+#[derive(Serialize)]
+struct SubscriptionsBody<'a> {
+    subscriptions: Vec<SubscriptionBody<'a>>,
 }
 
 #[derive(Serialize)]

@@ -81,6 +81,10 @@ pub fn encode(meta: &ResponseMeta, answer: &Answer) -> HttpResponse {
             if status == 503 {
                 response.headers.push(("Retry-After", "1".to_owned()));
             }
+            if status == 204 {
+                // Nothing is there that could have a type.
+                response.headers.retain(|(name, _)| *name != "Content-Type");
+            }
             response
         }
         Err(error) => refuse(meta, error, &[]),

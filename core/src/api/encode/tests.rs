@@ -1,10 +1,12 @@
 use super::*;
-use crate::api::answer::{Health, Success, TenantCreated};
-use crate::id::{MessageId, RoomId, Seq, TenantId, UserId};
+use crate::api::answer::{Health, PresenceStatus, Success, TenantCreated, TenantShown};
+use crate::id::{MessageId, NotificationId, RoomId, Seq, TenantId, TenantKey, UserId};
 use crate::metrics::MetricsSnapshot;
-use crate::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
+use crate::model::{
+    ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, Subscription, Tenant, TenantConfig,
+};
 use crate::secret::Secret;
-use crate::store::{MemberPage, MessagePage};
+use crate::store::{MemberPage, MessagePage, Receipt, ReceiptPage, TenantPage};
 use crate::time::{Micros, UnixMillis};
 
 struct Sevens;
@@ -61,6 +63,25 @@ fn message() -> Message {
     }
 }
 
+fn subscription() -> Subscription {
+    Subscription {
+        id: 3,
+        subscriber_id: UserId::new("bob"),
+        topic: "order.\"shipped\"".to_owned(),
+        created_at: UnixMillis(0),
+    }
+}
+
+fn tenant(id: &str) -> Tenant {
+    Tenant {
+        key: TenantKey(7),
+        tenant_id: TenantId::new(id),
+        name: "acme".to_owned(),
+        config: TenantConfig { rate_limit: Some(100), ..TenantConfig::default() },
+        created_at: UnixMillis(0),
+    }
+}
+
 fn member(id: &str, role: Role) -> Member {
     Member { user_id: UserId::new(id), role, joined_at: UnixMillis(1) }
 }
@@ -84,6 +105,9 @@ fn every_success_has_the_status_and_the_body_of_the_protocol() {
     let room_2 = r#"{"room_id":"room_2","type":"dm","unique_key":"dm:a:b","name":"n","metadata":"{ }","last_seq":4,"created_at":"1970-01-01T00:00:00.000Z"}"#;
     let plain = r#"{"message_id":"msg_1","room_id":"room_1","sender_id":"alice","seq":7,"content":"Hello \u0000\"é","meta":null,"created_at":"2025-12-13T12:10:00.123Z"}"#;
     let full = r#"{"message_id":"msg_1","room_id":"room_1","sender_id":"alice","seq":7,"content":"Hello \u0000\"é","meta":"[]","created_at":"2025-12-13T12:10:00.123Z","edited_at":"1970-01-01T00:00:00.001Z","deleted_at":"1970-01-01T00:00:00.002Z"}"#;
+    let bob = r#"{"user_id":"bob","role":"member","joined_at":"1970-01-01T00:00:00.001Z"}"#;
+    let subscribed =
+        r#"{"id":3,"subscriber_id":"bob","topic":"order.\"shipped\"","created_at":"1970-01-01T00:00:00.000Z"}"#;
     for (success, status, body) in [
         (Success::Alive, 200, r#"{"status":"ok"}"#.to_owned()),
         (Success::Ready, 200, r#"{"status":"ok"}"#.to_owned()),
@@ -106,6 +130,26 @@ fn every_success_has_the_status_and_the_body_of_the_protocol() {
             200,
             r#"{"success":true,"room_id":"room_1","last_ack":3}"#.to_owned(),
         ),
+        (
+            Success::KeyRotated { tenant_id: TenantId::new("tenant_1"), api_key: Secret::new("sk_x".to_owned()) },
+            200,
+            r#"{"tenant_id":"tenant_1","api_key":"sk_x"}"#.to_owned(),
+        ),
+        (Success::MemberAdded(member("bob", Role::Member)), 201, bob.to_owned()),
+        (Success::Member(member("bob", Role::Member)), 200, bob.to_owned()),
+        (
+            Success::Notified { notification_id: NotificationId::new("notif_1"), created_at: UnixMillis(0) },
+            202,
+            r#"{"notification_id":"notif_1","created_at":"1970-01-01T00:00:00.000Z"}"#.to_owned(),
+        ),
+        (Success::SubscriptionCreated(subscription()), 201, subscribed.to_owned()),
+        (Success::Subscription(subscription()), 200, subscribed.to_owned()),
+        (
+            Success::Subscriptions(vec![subscription(), subscription()]),
+            200,
+            format!(r#"{{"subscriptions":[{subscribed},{subscribed}]}}"#),
+        ),
+        (Success::Subscriptions(vec![]), 200, r#"{"subscriptions":[]}"#.to_owned()),
         (Success::Token(Secret::new("wst_x".to_owned())), 200, r#"{"token":"wst_x","expires_in":60}"#.to_owned()),
     ] {
         let response = answered(Ok(success));
@@ -140,6 +184,61 @@ fn a_page_ends_with_its_last_id_as_next_only_where_more_follow() {
     let pair = r#"{"members":[{"user_id":"alice","role":"admin","joined_at":"1970-01-01T00:00:00.001Z"},{"user_id":"bob","role":"member","joined_at":"1970-01-01T00:00:00.001Z"}]"#;
     assert_eq!(members(true), format!(r#"{pair},"next":"bob"}}"#));
     assert_eq!(members(false), format!(r#"{pair},"next":null}}"#));
+
+    let presence = |members: Vec<(UserId, PresenceStatus)>, has_more| {
+        text(&answered(Ok(Success::Presence { members, has_more }))).to_owned()
+    };
+    let both = vec![(UserId::new("alice"), PresenceStatus::Online), (UserId::new("bob"), PresenceStatus::Offline)];
+    let pair = r#"{"presence":[{"user_id":"alice","status":"online"},{"user_id":"bob","status":"offline"}]"#;
+    assert_eq!(presence(both.clone(), true), format!(r#"{pair},"next":"bob"}}"#));
+    assert_eq!(presence(both, false), format!(r#"{pair},"next":null}}"#));
+    assert_eq!(presence(vec![], false), r#"{"presence":[],"next":null}"#);
+
+    let receipts = |has_more| {
+        let receipt = |id, last_ack| Receipt { user_id: UserId::new(id), last_ack: Seq(last_ack) };
+        let page = ReceiptPage { receipts: vec![receipt("alice", 0), receipt("bob", 7)], has_more };
+        text(&answered(Ok(Success::Receipts(page)))).to_owned()
+    };
+    let pair = r#"{"receipts":[{"user_id":"alice","last_ack":0},{"user_id":"bob","last_ack":7}]"#;
+    assert_eq!(receipts(true), format!(r#"{pair},"next":"bob"}}"#));
+    assert_eq!(receipts(false), format!(r#"{pair},"next":null}}"#));
+
+    let tenants = |has_more| {
+        let page = TenantPage { tenants: vec![tenant("tenant_1"), tenant("tenant_2")], has_more };
+        text(&answered(Ok(Success::Tenants(page)))).to_owned()
+    };
+    let one =
+        |id: &str| format!(r#"{{"tenant_id":"{id}","name":"acme",{CONFIG},"created_at":"1970-01-01T00:00:00.000Z"}}"#);
+    let pair = format!(r#"{{"tenants":[{},{}]"#, one("tenant_1"), one("tenant_2"));
+    assert_eq!(tenants(true), format!(r#"{pair},"next":"tenant_2"}}"#));
+    assert_eq!(tenants(false), format!(r#"{pair},"next":null}}"#));
+}
+
+const CONFIG: &str = r#""config":{"webhook_url":null,"rate_limit":100,"max_message_size":null,"retry_limit":null,"durable_notifications":null}"#;
+
+#[test]
+fn a_tenant_shows_its_webhook_secret_only_where_this_very_call_set_it() {
+    let shown = |secret: Option<&str>| {
+        let webhook_secret = secret.map(|secret| Secret::new(secret.to_owned()));
+        let response =
+            answered(Ok(Success::Tenant(Box::new(TenantShown { tenant: tenant("tenant_1"), webhook_secret }))));
+        assert_eq!(response.status, 200);
+        text(&response).to_owned()
+    };
+    let (start, end) = (r#"{"tenant_id":"tenant_1","name":"acme""#, r#""created_at":"1970-01-01T00:00:00.000Z"}"#);
+    assert_eq!(shown(None), format!("{start},{CONFIG},{end}"));
+    assert_eq!(shown(Some("whsec_x")), format!(r#"{start},{CONFIG},"webhook_secret":"whsec_x",{end}"#));
+}
+
+#[test]
+fn what_is_done_is_204_with_neither_body_nor_type() {
+    let status = RateLimitStatus { limit: 100, remaining: 99, reset_secs: 1 };
+    let response = encode(&meta(), &Answer { rate_limit: Some(status), result: Ok(Success::Done) });
+    assert_eq!((response.status, text(&response)), (204, ""));
+    assert_eq!(header(&response, "Content-Type"), None);
+    assert_eq!(header(&response, "X-Request-Id"), Some("r-1"));
+    assert_eq!(header(&response, "RateLimit-Remaining"), Some("99"));
+    assert!(!response.close);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod handshake;
 mod headers;
+mod notifications;
 mod query;
 mod rooms;
 mod router;
@@ -9,11 +10,11 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-use super::call::{AdminCall, ApiRequest, Call, MembersQuery, PublicCall, TenantCall, UserCall};
+use super::call::{AdminCall, ApiRequest, Call, EditMessage, MembersQuery, PublicCall, TenantCall, UserCall};
 use super::encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, ResponseMeta, refuse, tell_methods};
 use super::error::{ApiError, ErrorCode};
 use super::fields;
-use crate::id::{RoomId, UserId};
+use crate::id::{RoomId, TenantId, UserId};
 use crate::json::{self, Object};
 use crate::secret::{Entropy, Secret};
 use crate::ws::HandshakeRequest;
@@ -82,6 +83,9 @@ pub fn parse_request(parts: &RequestParts<'_>, host: &mut dyn ParseHost) -> (Res
     (meta, action)
 }
 
+/// Most tenants of a page.
+const TENANTS_PAGE_MAX: u32 = 1_000;
+const TENANTS_PAGE_DEFAULT: u32 = 100;
 /// Most rooms of a page, which is also the default.
 const ROOMS_PAGE_MAX: u32 = 1_000;
 /// Most members of a page, which is also the default.
@@ -138,17 +142,34 @@ fn call(
         Route::CreateTenant => {
             Call::Admin(AdminCall::CreateTenant(Box::new(tenants::create(object(bytes)?, entropy)?)))
         }
+        Route::ListTenants => Call::Admin(AdminCall::ListTenants {
+            after: after(query, |id| Some(TenantId::new(id)))?,
+            limit: query.limit(TENANTS_PAGE_DEFAULT, TENANTS_PAGE_MAX)?,
+        }),
+        Route::ReadTenant(tenant_id) => Call::Admin(AdminCall::ReadTenant { tenant_id }),
+        Route::ChangeTenant(tenant_id) => {
+            Call::Admin(AdminCall::ChangeTenant(Box::new(tenants::change(tenant_id, object(bytes)?, entropy)?)))
+        }
+        Route::RotateKey(tenant_id) => {
+            let body = if bytes.is_empty() { Object::default() } else { object(bytes)? };
+            Call::Admin(AdminCall::RotateKey(Box::new(tenants::rotate_key(tenant_id, body, entropy)?)))
+        }
+        Route::DeleteTenant(tenant_id) => Call::Admin(AdminCall::DeleteTenant { tenant_id }),
         Route::ListRooms => Call::Tenant(TenantCall::ListRooms {
             after: after(query, |id| Some(RoomId::new(id)))?,
             limit: query.limit(ROOMS_PAGE_MAX, ROOMS_PAGE_MAX)?,
         }),
         Route::CreateRoom => Call::Tenant(TenantCall::CreateRoom(Box::new(rooms::create(object(bytes)?)?))),
         Route::ReadRoom(room_id) => Call::Tenant(TenantCall::ReadRoom { room_id }),
-        Route::ListMembers(room_id) => Call::Tenant(TenantCall::ListMembers(MembersQuery {
-            room_id,
-            after: after(query, |id| UserId::parse(id.as_bytes()))?,
-            limit: query.limit(MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX)?,
-        })),
+        Route::ChangeRoom(room_id) => {
+            Call::Tenant(TenantCall::ChangeRoom(Box::new(rooms::change(room_id, object(bytes)?)?)))
+        }
+        Route::DeleteRoom(room_id) => Call::Tenant(TenantCall::DeleteRoom { room_id }),
+        Route::ListMembers(room_id) => Call::Tenant(TenantCall::ListMembers(members(room_id, query)?)),
+        Route::ListPresence(room_id) => Call::Tenant(TenantCall::ListPresence(members(room_id, query)?)),
+        Route::ListReceipts(room_id) => Call::Tenant(TenantCall::ListReceipts(members(room_id, query)?)),
+        Route::AddMember(room_id) => Call::Tenant(rooms::add_member(room_id, object(bytes)?)?),
+        Route::RemoveMember(room_id, user_id) => Call::Tenant(TenantCall::RemoveMember { room_id, user_id }),
         Route::SendMessage(room_id) => {
             let key = idempotency_key(headers)?;
             Call::User(UserCall::SendMessage(Box::new(fields::message(&mut object(bytes)?, room_id, key)?)))
@@ -158,17 +179,38 @@ fn call(
             range: query.range()?,
             limit: query.limit(MESSAGES_PAGE_DEFAULT, MESSAGES_PAGE_MAX)?,
         }),
+        Route::ReadMessage(room_id, message_id) => Call::Tenant(TenantCall::ReadMessage { room_id, message_id }),
+        Route::EditMessage(room_id, message_id) => {
+            let mut body = object(bytes)?;
+            let content = fields::content(&mut body)?;
+            let meta = body.edit("meta", fields::json_text)?;
+            Call::User(UserCall::EditMessage(Box::new(EditMessage { room_id, message_id, content, meta })))
+        }
+        Route::DeleteMessage(room_id, message_id) => Call::Tenant(TenantCall::DeleteMessage { room_id, message_id }),
         Route::Acknowledge => {
             let mut body = object(bytes)?;
-            let (room_id, seq) = (fields::room_id(&mut body)?, fields::seq(&mut body, "seq")?);
+            let (room_id, seq) = (fields::room_id(&mut body)?, body.required("seq", fields::seq)?);
             Call::User(UserCall::Acknowledge { room_id, seq })
         }
+        Route::Notify => Call::Tenant(TenantCall::Notify(Box::new(notifications::notify(bytes, object(bytes)?)?))),
+        Route::Subscribe => Call::User(UserCall::Subscribe { topic: object(bytes)?.required("topic", fields::label)? }),
+        Route::ListSubscriptions => Call::User(UserCall::ListSubscriptions),
+        Route::Unsubscribe(subscription_id) => Call::User(UserCall::Unsubscribe { subscription_id }),
         Route::IssueToken => {
             if !bytes.is_empty() {
                 json::parse(bytes)?;
             }
             Call::User(UserCall::IssueToken { token: Secret::token(entropy) })
         }
+    })
+}
+
+/// Which members of a room.
+fn members(room_id: RoomId, query: Query<'_>) -> Result<MembersQuery, ApiError> {
+    Ok(MembersQuery {
+        room_id,
+        after: after(query, |id| UserId::parse(id.as_bytes()))?,
+        limit: query.limit(MEMBERS_PAGE_MAX, MEMBERS_PAGE_MAX)?,
     })
 }
 

@@ -178,6 +178,8 @@ fn no_complaint_about_a_request_repeats_a_credential_of_its() {
         ("POST", "/admin/tenants", &[("x-master-key", SECRET), ("x-master-key", SECRET)], "{}"),
         ("POST", "/admin/tenants", &[("x-master-key", SECRET)], &hook),
         ("POST", "/admin/tenants", &[("x-master-key", SECRET)], &url),
+        ("PATCH", "/admin/tenants/t", &[("x-master-key", SECRET)], &hook),
+        ("PATCH", "/admin/tenants/t", &[("x-master-key", SECRET)], &url),
         ("GET", "/metrics", &[("authorization", bearer.as_str())], ""),
         ("GET", &token, &[], ""),
         ("GET", &token, &upgrade, ""),
