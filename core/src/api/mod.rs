@@ -3,6 +3,7 @@
 
 mod answer;
 mod call;
+mod cors;
 mod encode;
 mod error;
 pub(crate) mod fields;
@@ -15,6 +16,7 @@ mod tenants;
 
 pub use answer::{Answer, Health, Success, TenantCreated};
 pub use call::{Access, ApiRequest, Call, CreateRoom, CreateTenant, Credentials, SendMessage, UserHeader};
+pub use cors::Cors;
 pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject};
 pub use error::{ApiError, ErrorCode};
 pub(crate) use health::HealthCheck;

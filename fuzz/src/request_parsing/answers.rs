@@ -50,7 +50,7 @@ pub(super) fn encode_one(meta: &ResponseMeta, bytes: &mut Unstructured<'_>) {
         check_bytes(&response, persistence(bytes));
     }
     if let Ok(rejection) = rejection(bytes) {
-        let response = reject(rejection, &ResponseMeta::of_refused(None, &mut Host(0)));
+        let response = reject(rejection, &ResponseMeta::of_refused(&[], &mut Host(0)));
         check_envelope(&response);
         assert!(response.close, "nothing can follow what was not HTTP");
         check_bytes(&response, persistence(bytes));

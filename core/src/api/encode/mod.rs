@@ -7,10 +7,10 @@ mod tests;
 use bytes::Bytes;
 
 use super::answer::Answer;
+use super::cors::Cors;
 use super::error::{ApiError, ErrorCode};
-use super::parse::request_id;
+use super::parse::{ParseHost, meta_of_refused};
 use crate::limits::RateLimitStatus;
-use crate::secret::Entropy;
 
 /// What of a request its response depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,13 +19,16 @@ pub struct ResponseMeta {
     pub request_id: String,
     /// Whether the request was an HTTP one that wants its body left out (`HEAD`).
     pub is_head: bool,
+    /// Who may read the response in a browser.
+    pub cors: Cors,
 }
 
 impl ResponseMeta {
-    /// Of what never became a request. `given` is its one `X-Request-Id`, where the head could be read.
+    /// Of what never became a request. `headers` are those of its head that could be read, names in lower case; `Origin` and
+    /// `X-Request-Id` are all that count.
     #[must_use]
-    pub fn of_refused(given: Option<&[u8]>, entropy: &mut dyn Entropy) -> Self {
-        Self { request_id: request_id(given, entropy), is_head: false }
+    pub fn of_refused(headers: &[(&str, &[u8])], host: &mut dyn ParseHost) -> Self {
+        meta_of_refused(headers, host)
     }
 }
 
@@ -113,7 +116,7 @@ pub fn reject(rejection: Rejection, meta: &ResponseMeta) -> HttpResponse {
 /// The headers of the 101 to an accepted handshake, but for those of the upgrade itself, which are the driver's.
 #[must_use]
 pub fn encode_upgrade(meta: &ResponseMeta, rate_limit: &RateLimitStatus) -> Vec<(&'static str, String)> {
-    let mut headers = vec![("X-Request-Id", meta.request_id.clone())];
+    let mut headers = answer_headers(meta);
     headers.extend(rate_limit_headers(rate_limit));
     headers
 }
@@ -139,23 +142,37 @@ pub(super) fn refuse(meta: &ResponseMeta, error: &ApiError, told: &[(&'static st
 
 /// 204 to an `OPTIONS` that is no preflight.
 pub(super) fn tell_methods(meta: &ResponseMeta, allow: &'static str) -> HttpResponse {
-    HttpResponse {
-        status: 204,
-        headers: vec![("X-Request-Id", meta.request_id.clone()), ("Allow", allow.to_owned())],
-        body: Bytes::new(),
-        is_head: meta.is_head,
-        close: false,
-    }
+    let mut headers = answer_headers(meta);
+    headers.push(("Allow", allow.to_owned()));
+    HttpResponse { status: 204, headers, body: Bytes::new(), is_head: meta.is_head, close: false }
+}
+
+/// 204 to a preflight from an origin that is allowed.
+pub(super) fn allow_preflight(meta: &ResponseMeta, methods: &str) -> HttpResponse {
+    let mut headers = vec![request_id_header(meta)];
+    meta.cors.add_to_preflight(&mut headers, methods);
+    HttpResponse { status: 204, headers, body: Bytes::new(), is_head: meta.is_head, close: false }
 }
 
 fn with_body(meta: &ResponseMeta, status: u16, body: Bytes) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: vec![("Content-Type", "application/json".to_owned()), ("X-Request-Id", meta.request_id.clone())],
-        body,
-        is_head: meta.is_head,
-        close: false,
-    }
+    let mut headers = answer_headers(meta);
+    headers.push(("Content-Type", "application/json".to_owned()));
+    HttpResponse { status, headers, body, is_head: meta.is_head, close: false }
+}
+
+/// What stands in every answer but that to a preflight.
+fn answer_headers(meta: &ResponseMeta) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::with_capacity(HEADERS_USUALLY);
+    headers.push(request_id_header(meta));
+    meta.cors.add_to_answer(&mut headers);
+    headers
+}
+
+/// With CORS and the caller's bucket, so that none of them moves the others.
+const HEADERS_USUALLY: usize = 8;
+
+fn request_id_header(meta: &ResponseMeta) -> (&'static str, String) {
+    ("X-Request-Id", meta.request_id.clone())
 }
 
 /// Rounded up, so that nobody comes back too early. 429 and 503 always say when.

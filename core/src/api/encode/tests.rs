@@ -1,22 +1,41 @@
 use super::*;
 use crate::api::answer::{Health, Success, TenantCreated};
+use crate::config::AllowedOrigins;
 use crate::id::{MessageId, RoomId, Seq, TenantId, UserId};
 use crate::metrics::MetricsSnapshot;
 use crate::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
-use crate::secret::Secret;
+use crate::secret::{Entropy, Secret};
 use crate::store::{MemberPage, MessagePage};
 use crate::time::{Micros, UnixMillis};
 
-struct Sevens;
+struct Host(AllowedOrigins);
 
-impl Entropy for Sevens {
+impl Entropy for Host {
     fn fill(&mut self, buffer: &mut [u8]) {
         buffer.fill(7);
     }
 }
 
+impl ParseHost for Host {
+    fn is_master_key(&self, _given: &[u8]) -> bool {
+        false
+    }
+
+    fn is_metrics_token(&self, _given: &[u8]) -> bool {
+        false
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        &self.0
+    }
+}
+
+fn list() -> AllowedOrigins {
+    AllowedOrigins::Listed(vec!["https://app.example".to_owned()])
+}
+
 fn meta() -> ResponseMeta {
-    ResponseMeta { request_id: "r-1".to_owned(), is_head: false }
+    ResponseMeta { request_id: "r-1".to_owned(), is_head: false, cors: Cors::Silent }
 }
 
 fn answered(result: Result<Success, ApiError>) -> HttpResponse {
@@ -249,6 +268,59 @@ fn a_head_s_answer_keeps_its_body_to_be_counted() {
     assert!(response.is_head && response.body == encode(&meta(), &answer).body);
 }
 
+fn of_refused(headers: &[(&str, &[u8])], allowed: AllowedOrigins) -> ResponseMeta {
+    ResponseMeta::of_refused(headers, &mut Host(allowed))
+}
+
+#[test]
+fn every_real_answer_tells_a_browser_what_it_may_read() {
+    let rate_limit = RateLimitStatus { limit: 100, remaining: 99, reset_secs: 1 };
+    let exposed = Some("X-Request-Id, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, Retry-After");
+    for (cors, origin, vary, exposed) in [
+        (Cors::Silent, None, None, None),
+        (Cors::Unlisted, None, Some("Origin"), None),
+        (Cors::Listed("https://a".to_owned()), Some("https://a"), Some("Origin"), exposed),
+        (Cors::Anyone, Some("*"), None, exposed),
+    ] {
+        let meta = ResponseMeta { cors: cors.clone(), ..meta() };
+        let answer = |result| encode(&meta, &Answer { rate_limit: Some(rate_limit), result });
+        let upgraded =
+            HttpResponse { headers: encode_upgrade(&meta, &rate_limit), ..reject(Rejection::Timeout, &meta) };
+        for response in [
+            answer(Ok(Success::Alive)),
+            answer(Ok(Success::Health(Health { db_writable: false, uptime: Micros(0) }))),
+            answer(Err(ApiError::rate_limited(1))),
+            reject(Rejection::HeadTooLarge, &meta),
+            refuse(&meta, &ApiError::no_room(), &[]),
+            tell_methods(&meta, "GET, OPTIONS"),
+            upgraded,
+        ] {
+            let told = ["Access-Control-Allow-Origin", "Vary", "Access-Control-Expose-Headers"]
+                .map(|name| header(&response, name));
+            assert_eq!(told, [origin, vary, exposed], "{cors:?} {}", response.status);
+            assert_eq!(header(&response, "X-Request-Id"), Some("r-1"));
+        }
+    }
+}
+
+#[test]
+fn what_is_refused_before_it_is_a_request_is_readable_by_the_origin_in_its_head() {
+    let ours = ("origin", b"https://app.example".as_slice());
+    let other = ("origin", b"https://other.example".as_slice());
+    let listed = Cors::Listed("https://app.example".to_owned());
+    for (headers, allowed, cors) in [
+        (&[ours][..], list(), listed),
+        (&[other], list(), Cors::Unlisted),
+        (&[], list(), Cors::Unlisted),
+        (&[ours, ours], list(), Cors::Unlisted),
+        (&[other], AllowedOrigins::Any, Cors::Anyone),
+        (&[ours, other], AllowedOrigins::Any, Cors::Silent),
+        (&[ours], AllowedOrigins::Listed(Vec::new()), Cors::Silent),
+    ] {
+        assert_eq!(of_refused(headers, allowed).cors, cors, "{headers:?}");
+    }
+}
+
 #[test]
 fn what_was_no_proper_request_ends_the_connection() {
     for (rejection, status, code) in [
@@ -260,7 +332,7 @@ fn what_was_no_proper_request_ends_the_connection() {
         (Rejection::Overloaded, 503, "UNAVAILABLE"),
         (Rejection::Stopped, 503, "UNAVAILABLE"),
     ] {
-        let response = reject(rejection, &ResponseMeta::of_refused(None, &mut Sevens));
+        let response = reject(rejection, &of_refused(&[], list()));
         assert_eq!(response.status, status);
         let start = format!(r#"{{"success":false,"error":{{"code":"{code}","message":""#);
         assert!(text(&response).starts_with(&start), "{}", text(&response));
@@ -268,9 +340,10 @@ fn what_was_no_proper_request_ends_the_connection() {
         let id = header(&response, "X-Request-Id").unwrap();
         assert!(id.starts_with("req_") && id.len() >= 20, "{id}");
         assert_eq!(header(&response, "Retry-After").is_some(), status == 503);
-        let named = reject(rejection, &ResponseMeta::of_refused(Some(b"r-1"), &mut Sevens));
+        let named = reject(rejection, &of_refused(&[("x-request-id", b"r-1")], list()));
         assert_eq!(header(&named, "X-Request-Id"), Some("r-1"));
-        let unfit = reject(rejection, &ResponseMeta::of_refused(Some(b"r 1"), &mut Sevens));
-        assert_eq!(unfit, response);
+        for unfit in [&[("x-request-id", b"r 1".as_slice())][..], &[("x-request-id", b"a"), ("x-request-id", b"a")]] {
+            assert_eq!(reject(rejection, &of_refused(unfit, list())), response);
+        }
     }
 }

@@ -1,4 +1,7 @@
+mod cors;
 mod handshake;
+
+use std::sync::LazyLock;
 
 use super::*;
 use crate::api::call::{Access, Credentials, SendMessage, UserHeader};
@@ -6,7 +9,12 @@ use crate::id::Seq;
 use crate::secret::Digest;
 use crate::store::HistoryRange;
 
+/// Allows one origin.
 struct Host;
+
+const APP: &str = "https://app.example";
+
+static ALLOWED: LazyLock<AllowedOrigins> = LazyLock::new(|| AllowedOrigins::Listed(vec![APP.to_owned()]));
 
 impl Entropy for Host {
     fn fill(&mut self, buffer: &mut [u8]) {
@@ -21,6 +29,10 @@ impl ParseHost for Host {
 
     fn is_metrics_token(&self, given: &[u8]) -> bool {
         given == b"metrics"
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        &ALLOWED
     }
 }
 
