@@ -38,7 +38,7 @@ pub use effect::{CloseReason, Effect, Event};
 pub use id::{ConnId, IdStamp, MessageId, OpId, RequestId, RoomId, Seq, TenantId, TenantKey, UserId};
 pub use input::{ClosedBy, Input};
 pub use limits::RateLimitStatus;
-pub use metrics::MetricsSnapshot;
+pub use metrics::{Histogram, MetricsSnapshot, ProcessGauges};
 pub use operations::{MAX_READS_WAITING, MAX_WRITES_WAITING};
 pub use secret::{Digest, Entropy, Secret};
 pub use time::{Micros, MonoMicros, Now, UnixMillis};

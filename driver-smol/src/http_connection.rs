@@ -187,7 +187,10 @@ impl HttpConnection {
 
     fn response(&self, meta: &ResponseMeta, reply: Reply) -> HttpResponse {
         match reply {
-            Reply::Answer(answer) => encode(meta, &answer),
+            Reply::Answer(mut answer) => {
+                answer.add_process_gauges(|| self.server.gauges());
+                encode(meta, &answer)
+            }
             // Only handshakes are accepted.
             Reply::Accepted(_) | Reply::Stopped => reject(Rejection::Stopped, meta),
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use chatapi_core::recording::End;
-use chatapi_core::{AllowedOrigins, Input, Micros};
+use chatapi_core::{AllowedOrigins, Input, Micros, ProcessGauges};
 use chatapi_storage_sqlite::{OpenError, Options, Readers, Store, Writer};
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smol::{Executor, Timer};
@@ -37,6 +37,18 @@ impl Server {
     /// What the parser of one request borrows.
     pub(crate) const fn host(&self) -> Host<'_> {
         Host { keys: &self.keys, allowed_origins: &self.allowed_origins }
+    }
+
+    /// What only the process knows of how it stands.
+    pub(crate) fn gauges(&self) -> ProcessGauges {
+        let store = self.hub.store().map(StoreLink::load).unwrap_or_default();
+        ProcessGauges {
+            wal_bytes: store.wal_bytes,
+            queued_writes: store.queued_writes,
+            queued_reads: store.queued_reads,
+            queued_effects: self.hub.queued_effects(),
+            incoming_bytes: self.budget.held_bytes(),
+        }
     }
 }
 

@@ -17,7 +17,9 @@ mod tenants;
 pub use answer::{Answer, Health, Success, TenantCreated};
 pub use call::{Access, ApiRequest, Call, CreateRoom, CreateTenant, Credentials, SendMessage, UserHeader};
 pub use cors::Cors;
-pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject};
+pub use encode::{
+    HttpResponse, MetricsFormat, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject,
+};
 pub use error::{ApiError, ErrorCode};
 pub(crate) use health::HealthCheck;
 pub use parse::{Action, Body, ParseHost, RequestParts, Upgrade, parse_request};

@@ -1,16 +1,18 @@
 //! From a typed answer to the pieces of an HTTP response.
 
 mod body;
+mod metrics;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::{Answer, Success};
 use super::cors::Cors;
 use super::error::{ApiError, ErrorCode};
 use super::parse::{ParseHost, meta_of_refused};
 use crate::limits::RateLimitStatus;
+pub use metrics::MetricsFormat;
 
 /// What of a request its response depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct ResponseMeta {
     pub is_head: bool,
     /// Who may read the response in a browser.
     pub cors: Cors,
+    /// The format that a caller of `GET /metrics` prefers.
+    pub metrics_format: MetricsFormat,
 }
 
 impl ResponseMeta {
@@ -76,8 +80,8 @@ pub const REQUEST_BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
 pub fn encode(meta: &ResponseMeta, answer: &Answer) -> HttpResponse {
     let mut response = match &answer.result {
         Ok(success) => {
-            let (status, body) = body::success(success);
-            let mut response = with_body(meta, status, body);
+            let (status, body) = body::success(success, meta.metrics_format);
+            let mut response = with_body(meta, status, content_type(success, meta), body);
             if status == 503 {
                 response.headers.push(("Retry-After", "1".to_owned()));
             }
@@ -132,7 +136,7 @@ fn rate_limit_headers(status: &RateLimitStatus) -> [(&'static str, String); 3] {
 
 /// The envelope of an error, with headers that tell how to do better.
 pub(super) fn refuse(meta: &ResponseMeta, error: &ApiError, told: &[(&'static str, &str)]) -> HttpResponse {
-    let mut response = with_body(meta, error.code.status(), body::failure(error));
+    let mut response = with_body(meta, error.code.status(), JSON, body::failure(error));
     if let Some(secs) = retry_after_secs(error) {
         response.headers.push(("Retry-After", secs.to_string()));
     }
@@ -154,10 +158,16 @@ pub(super) fn allow_preflight(meta: &ResponseMeta, methods: &str) -> HttpRespons
     HttpResponse { status: 204, headers, body: Bytes::new(), is_head: meta.is_head, close: false }
 }
 
-fn with_body(meta: &ResponseMeta, status: u16, body: Bytes) -> HttpResponse {
+fn with_body(meta: &ResponseMeta, status: u16, content_type: &str, body: Bytes) -> HttpResponse {
     let mut headers = answer_headers(meta);
-    headers.push(("Content-Type", "application/json".to_owned()));
+    headers.push(("Content-Type", content_type.to_owned()));
     HttpResponse { status, headers, body, is_head: meta.is_head, close: false }
+}
+
+const JSON: &str = "application/json";
+
+fn content_type(success: &Success, meta: &ResponseMeta) -> &'static str {
+    if matches!(success, Success::Metrics(_)) { meta.metrics_format.content_type() } else { JSON }
 }
 
 /// What stands in every answer but that to a preflight.

@@ -1,5 +1,6 @@
 //! From the pieces of an HTTP request to a typed call: routes, queries, bodies.
 
+mod accept;
 mod handshake;
 mod headers;
 mod query;
@@ -9,9 +10,11 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-use super::call::{ApiRequest, Call};
+use super::call::{Access, ApiRequest, Call};
 use super::cors::Cors;
-use super::encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, ResponseMeta, allow_preflight, refuse, tell_methods};
+use super::encode::{
+    HttpResponse, MetricsFormat, REQUEST_BODY_MAX_BYTES, ResponseMeta, allow_preflight, refuse, tell_methods,
+};
 use super::error::{ApiError, ErrorCode};
 use super::fields;
 use crate::config::AllowedOrigins;
@@ -81,8 +84,11 @@ pub struct Upgrade {
 /// Parses a request. The [`ResponseMeta`] goes with it to [`super::encode`].
 pub fn parse_request(parts: &RequestParts<'_>, host: &mut dyn ParseHost) -> (ResponseMeta, Action) {
     let headers = Headers::read(parts.headers);
-    let meta = ResponseMeta { is_head: parts.method == "HEAD", ..meta(&headers, host) };
+    let mut meta = ResponseMeta { is_head: parts.method == "HEAD", ..meta(&headers, host) };
     let action = action(parts, &headers, &meta, host);
+    if matches!(&action, Action::Call(request) if request.access == Access::Metrics) {
+        meta.metrics_format = accept::metrics_format(headers.values("accept"));
+    }
     (meta, action)
 }
 
@@ -96,6 +102,7 @@ fn meta(headers: &Headers<'_>, host: &mut dyn ParseHost) -> ResponseMeta {
         cors: Cors::decide(host.allowed_origins(), headers.origin),
         request_id: headers::request_id(headers.request_id.once(), host),
         is_head: false,
+        metrics_format: MetricsFormat::default(),
     }
 }
 

@@ -194,6 +194,16 @@ fn the_request_id_is_the_caller_s_if_it_can_be_echoed_else_drawn() {
 }
 
 #[test]
+fn the_format_of_metrics_is_the_caller_s_choice_and_no_other_route_s() {
+    let format = |target, headers| parse("GET", target, headers, Body::Complete(b"")).0.metrics_format;
+    let text: RawHeaders<'_> = &[("accept", b"text/plain"), ("accept", b"application/openmetrics-text;q=0.5")];
+    assert_eq!(format("/metrics", &[]), MetricsFormat::Json);
+    assert_eq!(format("/v1/metrics?x", text), MetricsFormat::Text);
+    assert_eq!(format("/metrics", &text[1..]), MetricsFormat::OpenMetrics);
+    assert_eq!(format("/health", text), MetricsFormat::Json);
+}
+
+#[test]
 fn credentials_come_from_their_headers_alone() {
     let none = Credentials { is_master: false, is_metrics_reader: false, api_key: None, user: UserHeader::Absent };
     let cases: [(RawHeaders<'_>, Credentials); 9] = [
