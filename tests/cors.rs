@@ -212,7 +212,7 @@ fn a_request_that_comes_too_slowly_or_finds_no_room_is_readable_too() {
     let server = Server::start_with(&[ORIGINS]);
     let mut slow = server.open();
     slow.write_all(format!("POST /rooms HTTP/1.1\r\nHost: x\r\nOrigin: {APP}\r\nA: ").as_bytes()).unwrap();
-    // 35 bodies of 2 MiB exceed what all may hold together.
+    // 32 of 2 MiB are all that may be held together.
     let mut large: Vec<_> = (0..40).map(|_| server.open()).collect();
     let head = format!("POST /rooms HTTP/1.1\r\nHost: x\r\nOrigin: {APP}\r\nContent-Length: 2097152\r\n\r\n");
     let body = vec![b' '; 2_000_000];

@@ -92,9 +92,8 @@ fn the_original_s_fields_stand_in_json_beside_gauges_and_latencies() {
 fn every_format_counts_the_same_under_the_same_names() {
     let (server, tenant, _bob) = busy();
     // Time passes between the first and the last, and each counts those before it.
-    let moves = |name: &str| {
-        ["uptime_seconds", "requests_answered", "rest_latency"].iter().any(|prefix| name.contains(prefix))
-    };
+    let moves =
+        |name: &str| ["uptime_seconds", "requests_answered", "rest_latency"].iter().any(|prefix| name.contains(prefix));
     let (head, json) = scrape(&server, "");
     assert!(head.contains("content-type: application/json"), "{head}");
     let json = json_samples(&json);

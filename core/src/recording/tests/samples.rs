@@ -8,7 +8,7 @@ use crate::effect::{CloseReason, Effect, Event};
 use crate::id::{ConnId, IdStamp, MessageId, OpId, RequestId, RoomId, Seq, TenantId, TenantKey, UserId};
 use crate::input::{ClosedBy, Input};
 use crate::limits::RateLimitStatus;
-use crate::metrics::MetricsSnapshot;
+use crate::metrics::{Histogram, MetricsSnapshot, ProcessGauges};
 use crate::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, Tenant, TenantConfig};
 use crate::secret::{Digest, Secret};
 use crate::store::{
@@ -267,12 +267,19 @@ pub(super) fn replies() -> Vec<StoreReply> {
     ]
 }
 
+fn metrics() -> MetricsSnapshot {
+    let mut rest_latency = Histogram::default();
+    rest_latency.observe(Micros(u64::MAX));
+    let process = ProcessGauges { wal_bytes: u64::MAX, ..ProcessGauges::default() };
+    MetricsSnapshot { messages_sent: u64::MAX, rest_latency, process, ..MetricsSnapshot::default() }
+}
+
 pub(super) fn successes() -> Vec<Success> {
     vec![
         Success::Health(Health { db_writable: true, uptime: Micros(u64::MAX) }),
         Success::Alive,
         Success::Ready,
-        Success::Metrics(Box::new(MetricsSnapshot { messages_sent: u64::MAX, ..MetricsSnapshot::default() })),
+        Success::Metrics(Box::new(metrics())),
         Success::TenantCreated(Box::new(TenantCreated {
             tenant_id: TenantId::new("tenant_1"),
             name: "n".to_owned(),
