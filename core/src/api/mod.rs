@@ -8,6 +8,7 @@ mod error;
 pub(crate) mod fields;
 mod health;
 mod messages;
+mod openapi;
 mod parse;
 mod rooms;
 mod serve;

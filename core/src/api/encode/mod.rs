@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::answer::Answer;
 use super::error::{ApiError, ErrorCode};
+use super::openapi;
 use super::parse::request_id;
 use crate::limits::RateLimitStatus;
 use crate::secret::Entropy;
@@ -146,6 +147,11 @@ pub(super) fn tell_methods(meta: &ResponseMeta, allow: &'static str) -> HttpResp
         is_head: meta.is_head,
         close: false,
     }
+}
+
+/// 200 with the document of the API.
+pub(super) fn tell_document(meta: &ResponseMeta) -> HttpResponse {
+    with_body(meta, 200, Bytes::from_static(openapi::DOCUMENT.as_bytes()))
 }
 
 fn with_body(meta: &ResponseMeta, status: u16, body: Bytes) -> HttpResponse {

@@ -14,26 +14,64 @@ pub(super) fn find(path: &str) -> Option<Resource> {
         *segments.get_mut(count)? = segment;
         count += 1;
     }
-    let api = |route| Some(Endpoint::Api(route));
-    let resource = match segments.get(..count)? {
-        ["health"] => Resource::reading(Route::Health),
-        ["livez"] => Resource::reading(Route::Livez),
-        ["readyz"] => Resource::reading(Route::Readyz),
-        ["metrics"] => Resource::reading(Route::Metrics),
-        ["admin", "tenants"] => Resource { get: None, post: api(Route::CreateTenant) },
-        ["rooms"] => Resource { get: api(Route::ListRooms), post: api(Route::CreateRoom) },
-        ["rooms", id] => Resource::reading(Route::ReadRoom(room_id(id)?)),
-        ["rooms", id, "members"] => Resource::reading(Route::ListMembers(room_id(id)?)),
-        ["rooms", id, "messages"] => {
-            let room_id = room_id(id)?;
-            Resource { get: api(Route::ReadMessages(room_id.clone())), post: api(Route::SendMessage(room_id)) }
+    at(segments.get(..count)?)
+}
+
+/// Writes the paths down once, as the arms of the function that finds them and as the list that the document of the API
+/// is held against. A path's methods are those of its resource.
+macro_rules! paths {
+    ($([$($segment:tt),+] => $resource:expr,)+) => {
+        fn at(segments: &[&str]) -> Option<Resource> {
+            Some(match segments {
+                $([$($segment),+] => $resource,)+
+                _ => return None,
+            })
         }
-        ["acks"] => Resource { get: None, post: api(Route::Acknowledge) },
-        ["ws"] => Resource { get: Some(Endpoint::Handshake), post: None },
-        ["ws", "token"] => Resource { get: None, post: api(Route::IssueToken) },
-        _ => return None,
+
+        /// The segments of each path: `"rooms"` as a literal, an id by its name.
+        #[cfg(test)]
+        const PATHS: &[&[&str]] = &[$(&[$(stringify!($segment)),+]),+];
     };
-    Some(resource)
+}
+
+paths! {
+    ["health"] => Resource::reading(Route::Health),
+    ["livez"] => Resource::reading(Route::Livez),
+    ["readyz"] => Resource::reading(Route::Readyz),
+    ["metrics"] => Resource::reading(Route::Metrics),
+    ["openapi.json"] => Resource { get: Some(Endpoint::Document), post: None },
+    ["admin", "tenants"] => Resource { get: None, post: api(Route::CreateTenant) },
+    ["rooms"] => Resource { get: api(Route::ListRooms), post: api(Route::CreateRoom) },
+    ["rooms", id] => Resource::reading(Route::ReadRoom(room_id(id)?)),
+    ["rooms", id, "members"] => Resource::reading(Route::ListMembers(room_id(id)?)),
+    ["rooms", id, "messages"] => {
+        let room_id = room_id(id)?;
+        Resource { get: api(Route::ReadMessages(room_id.clone())), post: api(Route::SendMessage(room_id)) }
+    },
+    ["acks"] => Resource { get: None, post: api(Route::Acknowledge) },
+    ["ws"] => Resource { get: Some(Endpoint::Handshake), post: None },
+    ["ws", "token"] => Resource { get: None, post: api(Route::IssueToken) },
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it stands where a method may be missing")]
+fn api(route: Route) -> Option<Endpoint> {
+    Some(Endpoint::Api(route))
+}
+
+/// Every path, as in `/rooms/{}/members`, with each method that it takes.
+#[cfg(test)]
+pub(in crate::api) fn served() -> std::collections::BTreeSet<(String, &'static str)> {
+    let mut served = std::collections::BTreeSet::new();
+    for segments in PATHS {
+        let path = |id: &str| {
+            segments.iter().fold(String::new(), |path, segment| {
+                path + "/" + segment.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(id)
+            })
+        };
+        let resource = find(&path("1")).unwrap_or_else(|| panic!("{segments:?} is not found"));
+        served.extend(resource.allow().split(", ").map(|method| (path("{}"), method)));
+    }
+    served
 }
 
 /// No path has more segments.
@@ -51,6 +89,8 @@ pub(super) struct Resource {
 pub(super) enum Endpoint {
     /// A WebSocket handshake.
     Handshake,
+    /// The document of the API.
+    Document,
     /// A call of the API.
     Api(Route),
 }
@@ -138,6 +178,7 @@ mod tests {
             ("/livez", "GET, HEAD, OPTIONS"),
             ("/readyz", "GET, HEAD, OPTIONS"),
             ("/metrics", "GET, HEAD, OPTIONS"),
+            ("/openapi.json", "GET, HEAD, OPTIONS"),
         ] {
             let plain = find(path);
             assert_eq!(plain.as_ref().map(Resource::allow), Some(allow), "{path}");
