@@ -5,7 +5,7 @@ mod headers;
 mod notifications;
 mod query;
 mod rooms;
-mod router;
+pub(super) mod router;
 mod tenants;
 #[cfg(test)]
 mod tests;
