@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use arbitrary::{Result, Unstructured};
 use chatapi::http1::{Persistence, encode_response};
 use chatapi_core::api::{
-    Answer, ApiError, ErrorCode, Health, HttpResponse, PresenceStatus, Rejection, ResponseMeta, Success, TenantCreated,
-    TenantShown, encode, reject,
+    Answer, ApiError, ErrorCode, Health, HttpResponse, MetricsFormat, PresenceStatus, Rejection, ResponseMeta, Success,
+    TenantCreated, TenantShown, encode, reject,
 };
 use chatapi_core::model::{
     ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, Subscription, Tenant, TenantConfig,
@@ -52,13 +52,16 @@ pub(super) fn encode_one(meta: &ResponseMeta, bytes: &mut Unstructured<'_>) {
                 assert_eq!((response.status, header(&response, "Content-Type")), (204, None));
                 assert!(response.body.is_empty());
             }
+            Ok(Success::Metrics(_)) if meta.metrics_format != MetricsFormat::Json => {
+                assert!(response.body.starts_with(b"# HELP chatapi_"));
+            }
             Ok(_) => assert!(parse_json(&response.body).is_object()),
             Err(error) => check_failure(&response, error),
         }
         check_bytes(&response, persistence(bytes));
     }
     if let Ok(rejection) = rejection(bytes) {
-        let response = reject(rejection, &ResponseMeta::of_refused(None, &mut Host(0)));
+        let response = reject(rejection, &ResponseMeta::of_refused(&[], &mut Host(0)));
         check_envelope(&response);
         assert!(response.close, "nothing can follow what was not HTTP");
         check_bytes(&response, persistence(bytes));

@@ -3,11 +3,11 @@
 use bytes::Bytes;
 use serde::Serialize;
 
+use super::metrics::{self, MetricsFormat};
 use super::nouns::{ConfigBody, MemberBody, MessageBody, RoomBody, SubscriptionBody};
 use crate::api::answer::{Health, PresenceStatus, Success, TenantCreated};
 use crate::api::error::ApiError;
 use crate::id::{NotificationId, RoomId, Seq, TenantId, UserId};
-use crate::metrics::MetricsSnapshot;
 use crate::model::{ListedRoom, Member, Tenant};
 use crate::secret::Secret;
 use crate::store::{Receipt, ReceiptPage, TenantPage};
@@ -15,11 +15,11 @@ use crate::time::Micros;
 use crate::ws::Stamp;
 
 /// The status and the body of what was asked for.
-pub(super) fn success(success: &Success) -> (u16, Bytes) {
+pub(super) fn success(success: &Success, metrics_format: MetricsFormat) -> (u16, Bytes) {
     match success {
         Success::Health(health) => (if health.db_writable { 200 } else { 503 }, json(&HealthBody::of(health))),
         Success::Alive | Success::Ready => (200, json(&StatusBody { status: "ok" })),
-        Success::Metrics(snapshot) => (200, json(&MetricsBody::of(snapshot))),
+        Success::Metrics(snapshot) => (200, metrics::body(snapshot, metrics_format)),
         Success::TenantCreated(tenant) => (201, json(&TenantCreatedBody::of(tenant))),
         Success::Tenants(page) => (200, json(&TenantsBody::of(page))),
         Success::Tenant(shown) => (200, json(&TenantBody::of(&shown.tenant, shown.webhook_secret.as_ref()))),
@@ -70,7 +70,7 @@ pub(super) fn failure(error: &ApiError) -> Bytes {
 /// How long a WebSocket token may wait for its handshake.
 const TOKEN_LIFETIME_SECS: u64 = 60;
 
-fn json(body: &impl Serialize) -> Bytes {
+pub(super) fn json(body: &impl Serialize) -> Bytes {
     let mut bytes = Vec::with_capacity(256);
     // Writing structs with string keys into memory cannot fail; an empty object is what a client can best survive.
     if serde_json::to_writer(&mut bytes, body).is_err() {
@@ -115,40 +115,6 @@ impl HealthBody {
             version: env!("CARGO_PKG_VERSION"),
             uptime: go_duration(health.uptime),
             db_writable: health.db_writable,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct MetricsBody {
-    active_connections: u64,
-    messages_sent: u64,
-    dropped_broadcasts: u64,
-    uptime_seconds: u64,
-    requests_answered: u64,
-    pending_store_operations: u64,
-    late_store_replies: u64,
-}
-
-impl MetricsBody {
-    fn of(snapshot: &MetricsSnapshot) -> Self {
-        let MetricsSnapshot {
-            active_connections,
-            messages_sent,
-            dropped_broadcasts,
-            requests_answered,
-            pending_store_operations,
-            late_store_replies,
-            uptime,
-        } = *snapshot;
-        Self {
-            active_connections,
-            messages_sent,
-            dropped_broadcasts,
-            uptime_seconds: whole_secs(uptime),
-            requests_answered,
-            pending_store_operations,
-            late_store_replies,
         }
     }
 }
@@ -326,7 +292,7 @@ struct TokenBody<'a> {
     expires_in: u64,
 }
 
-fn whole_secs(span: Micros) -> u64 {
+pub(super) fn whole_secs(span: Micros) -> u64 {
     span.0 / 1_000_000
 }
 

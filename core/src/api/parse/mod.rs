@@ -1,5 +1,6 @@
 //! From the pieces of an HTTP request to a typed call: routes, queries, bodies.
 
+mod accept;
 mod handshake;
 mod headers;
 mod notifications;
@@ -10,19 +11,23 @@ mod tenants;
 #[cfg(test)]
 mod tests;
 
-use super::call::{AdminCall, ApiRequest, Call, EditMessage, MembersQuery, PublicCall, TenantCall, UserCall};
-use super::encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, ResponseMeta, refuse, tell_methods};
+use super::call::{Access, AdminCall, ApiRequest, Call, EditMessage, MembersQuery, PublicCall, TenantCall, UserCall};
+use super::cors::Cors;
+use super::encode::{
+    HttpResponse, MetricsFormat, REQUEST_BODY_MAX_BYTES, ResponseMeta, allow_preflight, refuse, tell_methods,
+};
 use super::error::{ApiError, ErrorCode};
 use super::fields;
+use crate::config::AllowedOrigins;
 use crate::id::{RoomId, TenantId, UserId};
 use crate::json::{self, Object};
 use crate::secret::{Entropy, Secret};
 use crate::ws::HandshakeRequest;
-use headers::{Headers, Single};
+use headers::Headers;
 use query::Query;
 use router::{Endpoint, Route};
 
-pub(super) use headers::request_id;
+pub(super) use headers::Single;
 
 /// An HTTP request as the driver's reader framed it.
 #[derive(Debug, Clone, Copy)]
@@ -46,12 +51,15 @@ pub enum Body<'a> {
     TooLarge,
 }
 
-/// What the driver lends to the parser: randomness for fresh secrets, and comparisons in constant time.
+/// What the driver lends to the parser: randomness for fresh secrets, comparisons in constant time, and the origins that
+/// are allowed.
 pub trait ParseHost: Entropy {
     /// Whether `given` is the master key.
     fn is_master_key(&self, given: &[u8]) -> bool;
     /// Whether `given` is `METRICS_TOKEN`; false where none is set.
     fn is_metrics_token(&self, given: &[u8]) -> bool;
+    /// [`crate::Config::allowed_origins`].
+    fn allowed_origins(&self) -> &AllowedOrigins;
 }
 
 /// What is to be done with a request.
@@ -77,10 +85,26 @@ pub struct Upgrade {
 /// Parses a request. The [`ResponseMeta`] goes with it to [`super::encode`].
 pub fn parse_request(parts: &RequestParts<'_>, host: &mut dyn ParseHost) -> (ResponseMeta, Action) {
     let headers = Headers::read(parts.headers);
-    let request_id = request_id(headers.request_id.once(), host);
-    let meta = ResponseMeta { request_id, is_head: parts.method == "HEAD" };
+    let mut meta = ResponseMeta { is_head: parts.method == "HEAD", ..meta(&headers, host) };
     let action = action(parts, &headers, &meta, host);
+    if matches!(&action, Action::Call(request) if request.access == Access::Metrics) {
+        meta.metrics_format = accept::metrics_format(headers.values("accept"));
+    }
     (meta, action)
+}
+
+/// Of a request that is not framed, as far as its headers tell.
+pub(super) fn meta_of_refused(headers: &[(&str, &[u8])], host: &mut dyn ParseHost) -> ResponseMeta {
+    meta(&Headers::read(headers), host)
+}
+
+fn meta(headers: &Headers<'_>, host: &mut dyn ParseHost) -> ResponseMeta {
+    ResponseMeta {
+        cors: Cors::decide(host.allowed_origins(), headers.origin),
+        request_id: headers::request_id(headers.request_id.once(), host),
+        is_head: false,
+        metrics_format: MetricsFormat::default(),
+    }
 }
 
 /// Most tenants of a page.
@@ -103,7 +127,7 @@ fn action(parts: &RequestParts<'_>, headers: &Headers<'_>, meta: &ResponseMeta, 
     };
     let allow = resource.allow();
     if parts.method == "OPTIONS" {
-        return Action::Answer(tell_methods(meta, allow));
+        return Action::Answer(options(headers, meta, allow));
     }
     match resource.endpoint(parts.method) {
         None => {
@@ -121,6 +145,21 @@ fn action(parts: &RequestParts<'_>, headers: &Headers<'_>, meta: &ResponseMeta, 
             Action::Call(Box::new(ApiRequest { access, credentials, call }))
         }
     }
+}
+
+/// The answer to `OPTIONS` at a path that takes `allow`. A preflight is what says from where and for which method it asks
+/// (Fetch, section 3.3.5).
+fn options(headers: &Headers<'_>, meta: &ResponseMeta, allow: &'static str) -> HttpResponse {
+    let is_preflight =
+        headers.origin != Single::Absent && headers.single("access-control-request-method") != Single::Absent;
+    if !is_preflight {
+        return tell_methods(meta, allow);
+    }
+    if meta.cors.allows() {
+        return allow_preflight(meta, allow);
+    }
+    let message = "this Origin is not allowed: add it to WS_ALLOWED_ORIGINS";
+    refuse(meta, &ApiError::new(ErrorCode::Authorization, message), &[])
 }
 
 fn call(

@@ -1,12 +1,20 @@
 mod bodies;
+mod cors;
 mod handshake;
 mod routes;
+
+use std::sync::LazyLock;
 
 use super::*;
 use crate::api::call::{Credentials, UserHeader};
 use crate::secret::Digest;
 
+/// Allows one origin.
 struct Host;
+
+const APP: &str = "https://app.example";
+
+static ALLOWED: LazyLock<AllowedOrigins> = LazyLock::new(|| AllowedOrigins::Listed(vec![APP.to_owned()]));
 
 impl Entropy for Host {
     fn fill(&mut self, buffer: &mut [u8]) {
@@ -21,6 +29,10 @@ impl ParseHost for Host {
 
     fn is_metrics_token(&self, given: &[u8]) -> bool {
         given == b"metrics"
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        &ALLOWED
     }
 }
 
@@ -113,6 +125,16 @@ fn the_request_id_is_the_caller_s_if_it_can_be_echoed_else_drawn() {
         let drawn = id(headers);
         assert!(drawn.starts_with("req_") && drawn.len() >= 20, "{drawn}");
     }
+}
+
+#[test]
+fn the_format_of_metrics_is_the_caller_s_choice_and_no_other_route_s() {
+    let format = |target, headers| parse("GET", target, headers, Body::Complete(b"")).0.metrics_format;
+    let text: RawHeaders<'_> = &[("accept", b"text/plain"), ("accept", b"application/openmetrics-text;q=0.5")];
+    assert_eq!(format("/metrics", &[]), MetricsFormat::Json);
+    assert_eq!(format("/v1/metrics?x", text), MetricsFormat::Text);
+    assert_eq!(format("/metrics", &text[1..]), MetricsFormat::OpenMetrics);
+    assert_eq!(format("/health", text), MetricsFormat::Json);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::api::{Health, PresenceStatus, Success, TenantCreated, TenantShown};
 use crate::id::{NotificationId, Seq, TenantId};
-use crate::metrics::MetricsSnapshot;
+use crate::metrics::{Histogram, MetricsSnapshot, ProcessGauges};
 use crate::model::{Member, Role};
 use crate::store::{Receipt, ReceiptPage};
 use crate::time::Micros;
@@ -17,7 +17,7 @@ pub(in crate::recording::tests) fn successes() -> Vec<Success> {
         Success::Health(Health { db_writable: true, uptime: Micros(u64::MAX) }),
         Success::Alive,
         Success::Ready,
-        Success::Metrics(Box::new(MetricsSnapshot { messages_sent: u64::MAX, ..MetricsSnapshot::default() })),
+        Success::Metrics(Box::new(metrics())),
         Success::TenantCreated(Box::new(TenantCreated {
             tenant_id: TenantId::new("tenant_1"),
             name: "n".to_owned(),
@@ -61,4 +61,11 @@ variants! {
     success of Success: Health Alive Ready Metrics TenantCreated Tenants Tenant KeyRotated Done Rooms RoomCreated Room
         Members MemberAdded Member Presence Receipts Message Messages Acknowledged Notified SubscriptionCreated
         Subscription Subscriptions Token;
+}
+
+fn metrics() -> MetricsSnapshot {
+    let mut rest_latency = Histogram::default();
+    rest_latency.observe(Micros(u64::MAX));
+    let process = ProcessGauges { wal_bytes: u64::MAX, ..ProcessGauges::default() };
+    MetricsSnapshot { messages_sent: u64::MAX, rest_latency, process, ..MetricsSnapshot::default() }
 }
