@@ -10,6 +10,7 @@ pub(crate) mod fields;
 mod health;
 mod members;
 mod messages;
+mod openapi;
 mod parse;
 mod rooms;
 mod serve;

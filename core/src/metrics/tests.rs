@@ -5,7 +5,7 @@ use crate::core::Core;
 use crate::effect::Effect;
 use crate::id::{ConnId, OpId, RequestId};
 use crate::input::Input;
-use crate::store::{StoreReply, StoreRequest};
+use crate::store::StoreReply;
 use crate::time::{MonoMicros, Now, UnixMillis};
 use crate::ws::{BacklogChoice, HandshakeCredentials, HandshakeRequest};
 
@@ -21,13 +21,13 @@ struct Driven {
 impl Driven {
     fn start() -> Self {
         let mut driven = Self { core: Core::new(Config::default(), [7; 32], at(0)), ops: Vec::new(), answers: 0 };
-        driven.drain(0);
+        driven.drain();
         driven
     }
 
     fn input(&mut self, micros: u64, input: Input) {
         self.core.handle(at(micros), input);
-        self.drain(micros);
+        self.drain();
     }
 
     fn ask(&mut self, micros: u64, request: u64, access: Access, call: Call) {
@@ -42,24 +42,19 @@ impl Driven {
         self.input(micros, Input::Stored { op, result: Ok(reply) });
     }
 
-    /// What the core asks for itself once it has booted is answered at once: there is nothing to do.
-    fn drain(&mut self, micros: u64) {
-        let mut idle = Vec::new();
+    /// Answers the boot, and what the core then wants to know.
+    fn booted(&mut self, micros: u64) {
+        self.stored(micros, StoreReply::Booted { epoch: "e".to_owned(), newest_id: None });
+        self.stored(micros, StoreReply::Expansions(Vec::new()));
+        self.stored(micros, StoreReply::Swept { has_more: false });
+    }
+
+    fn drain(&mut self) {
         while let Some(effect) = self.core.poll_effect() {
-            if let Effect::Store { op, request } = &effect {
-                if *request == StoreRequest::ListExpansions {
-                    idle.push((*op, StoreReply::Expansions(Vec::new())));
-                } else if matches!(request, StoreRequest::Sweep { .. }) {
-                    idle.push((*op, StoreReply::Swept { has_more: false }));
-                } else {
-                    assert!(matches!(request, StoreRequest::Boot | StoreRequest::CheckWritable { .. }));
-                    self.ops.push(*op);
-                }
+            if let Effect::Store { op, .. } = &effect {
+                self.ops.push(*op);
             }
             self.answers += usize::from(matches!(effect, Effect::Respond { .. }));
-        }
-        for (op, reply) in idle {
-            self.input(micros, Input::Stored { op, result: Ok(reply) });
         }
     }
 }
@@ -79,7 +74,7 @@ fn histogram(latencies: &[u64]) -> Histogram {
 #[test]
 fn a_request_is_measured_from_its_arrival_to_its_answer_and_a_step_from_its_submission_to_its_reply() {
     let mut driven = Driven::start();
-    driven.stored(3 * MILLIS, StoreReply::Booted { epoch: "e".to_owned(), newest_id: None });
+    driven.booted(3 * MILLIS);
     driven.ask(10 * MILLIS, 1, Access::Public, Call::Public(PublicCall::Health));
     driven.ask(14 * MILLIS, 2, Access::Public, Call::Public(PublicCall::Health));
     driven.ask(15 * MILLIS, 3, Access::Public, Call::Public(PublicCall::Livez));
@@ -96,7 +91,7 @@ fn a_request_is_measured_from_its_arrival_to_its_answer_and_a_step_from_its_subm
 #[test]
 fn a_reply_that_comes_too_late_is_measured_all_the_same_and_the_answer_when_it_was_given() {
     let mut driven = Driven::start();
-    driven.stored(0, StoreReply::Booted { epoch: "e".to_owned(), newest_id: None });
+    driven.booted(0);
     driven.ask(0, 1, Access::Public, Call::Public(PublicCall::Health));
     driven.input(2_000 * MILLIS, Input::Tick);
     driven.input(10_000 * MILLIS, Input::Tick);

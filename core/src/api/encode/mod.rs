@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::answer::{Answer, Success};
 use super::cors::Cors;
 use super::error::{ApiError, ErrorCode};
+use super::openapi;
 use super::parse::{ParseHost, meta_of_refused};
 use crate::limits::RateLimitStatus;
 pub use metrics::MetricsFormat;
@@ -163,6 +164,11 @@ pub(super) fn allow_preflight(meta: &ResponseMeta, methods: &str) -> HttpRespons
     let mut headers = vec![request_id_header(meta)];
     meta.cors.add_to_preflight(&mut headers, methods);
     HttpResponse { status: 204, headers, body: Bytes::new(), is_head: meta.is_head, close: false }
+}
+
+/// 200 with the document of the API.
+pub(super) fn tell_document(meta: &ResponseMeta) -> HttpResponse {
+    with_body(meta, 200, JSON, Bytes::from_static(openapi::DOCUMENT.as_bytes()))
 }
 
 fn with_body(meta: &ResponseMeta, status: u16, content_type: &str, body: Bytes) -> HttpResponse {

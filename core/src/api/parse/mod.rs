@@ -6,7 +6,7 @@ mod headers;
 mod notifications;
 mod query;
 mod rooms;
-pub(super) mod router;
+mod router;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,8 @@ mod tests;
 use super::call::{Access, AdminCall, ApiRequest, Call, EditMessage, MembersQuery, PublicCall, TenantCall, UserCall};
 use super::cors::Cors;
 use super::encode::{
-    HttpResponse, MetricsFormat, REQUEST_BODY_MAX_BYTES, ResponseMeta, allow_preflight, refuse, tell_methods,
+    HttpResponse, MetricsFormat, REQUEST_BODY_MAX_BYTES, ResponseMeta, allow_preflight, refuse, tell_document,
+    tell_methods,
 };
 use super::error::{ApiError, ErrorCode};
 use super::fields;
@@ -28,6 +29,8 @@ use query::Query;
 use router::{Endpoint, Route};
 
 pub(super) use headers::Single;
+#[cfg(test)]
+pub(super) use router::served;
 
 /// An HTTP request as the driver's reader framed it.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +68,8 @@ pub trait ParseHost: Entropy {
 /// What is to be done with a request.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// The answer depends on nothing but the request: no such path, another method, `OPTIONS`, a `GET /ws` that is no handshake.
+    /// The answer depends on nothing but the request: no such path, another method, `OPTIONS`, a `GET /ws` that is no
+    /// handshake, the document of the API.
     Answer(HttpResponse),
     /// For [`crate::Input::Request`].
     Call(Box<ApiRequest>),
@@ -138,6 +142,10 @@ fn action(parts: &RequestParts<'_>, headers: &Headers<'_>, meta: &ResponseMeta, 
             Ok(upgrade) => Action::Handshake(upgrade),
             Err((error, told)) => Action::Answer(refuse(meta, &error, &told)),
         },
+        Some(Endpoint::Document) => Action::Answer(match parts.body {
+            Body::Complete(_) => tell_document(meta),
+            Body::TooLarge => refuse(meta, &too_large(), &[]),
+        }),
         Some(Endpoint::Api(route)) => {
             let access = route.access();
             let credentials = headers.credentials(host);

@@ -18,6 +18,17 @@ pub(super) fn find(path: &str) -> Option<Resource> {
     resource(segments.get(..count)?)
 }
 
+/// Every path, with each method that it takes.
+#[cfg(test)]
+pub(in crate::api) fn served() -> std::collections::BTreeSet<(&'static str, &'static str)> {
+    let methods = |path: &'static str| {
+        let sample = path.replace(['{', '}'], "").replace("subscriptions/id", "subscriptions/1");
+        let resource = find(&sample).unwrap_or_else(|| panic!("{path} is not found"));
+        resource.allow().split(", ").map(move |method| (path, method))
+    };
+    PATHS.iter().copied().flat_map(methods).collect()
+}
+
 /// No path has more segments.
 const SEGMENTS_MAX: usize = 4;
 
@@ -42,6 +53,7 @@ paths! {
     "/livez" ["livez"] => Resource::get(Route::Livez);
     "/readyz" ["readyz"] => Resource::get(Route::Readyz);
     "/metrics" ["metrics"] => Resource::get(Route::Metrics);
+    "/openapi.json" ["openapi.json"] => Resource { get: Some(Endpoint::Document), ..Resource::default() };
     "/admin/tenants" ["admin", "tenants"] => Resource::get(Route::ListTenants).and_post(Route::CreateTenant);
     "/admin/tenants/{tenant_id}" ["admin", "tenants", tenant] => {
         let tenant_id = tenant_id(tenant)?;
@@ -99,6 +111,8 @@ pub(super) struct Resource {
 pub(super) enum Endpoint {
     /// A WebSocket handshake.
     Handshake,
+    /// The document of the API.
+    Document,
     /// A call of the API.
     Api(Route),
 }
@@ -257,13 +271,6 @@ fn subscription_id(segment: &str) -> Option<u64> {
     natural(&percent_decode(segment, false)?).filter(|id| *id <= MAX_INTEGER.unsigned_abs())
 }
 
-/// Every path with its `Allow`, for tests that compare the table with what else tells the routes.
-#[cfg(test)]
-pub(in crate::api) fn every_path() -> Vec<(&'static str, &'static str)> {
-    let allow = |path: &str| find(&path.replace("{id}", "7")).as_ref().map_or("", Resource::allow);
-    PATHS.iter().map(|path| (*path, allow(path))).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -275,6 +282,7 @@ mod tests {
             ("/livez", "GET, HEAD, OPTIONS"),
             ("/readyz", "GET, HEAD, OPTIONS"),
             ("/metrics", "GET, HEAD, OPTIONS"),
+            ("/openapi.json", "GET, HEAD, OPTIONS"),
             ("/admin/tenants", "GET, HEAD, POST, OPTIONS"),
             ("/admin/tenants/{tenant_id}", "GET, HEAD, PATCH, DELETE, OPTIONS"),
             ("/admin/tenants/{tenant_id}/rotate-key", "POST, OPTIONS"),
@@ -293,11 +301,11 @@ mod tests {
             ("/ws", "GET, HEAD, OPTIONS"),
             ("/ws/token", "POST, OPTIONS"),
         ];
-        assert_eq!(every_path(), paths);
-        for (path, _) in paths {
+        assert_eq!(paths.map(|(path, _)| path), PATHS);
+        for (path, allow) in paths {
             let concrete = path.replace("{id}", "7").replace(['{', '}'], "");
             let plain = find(&concrete);
-            assert!(plain.is_some(), "{path}");
+            assert_eq!(plain.as_ref().map(Resource::allow), Some(allow), "{path}");
             assert_eq!(find(&format!("/v1{concrete}")), plain, "/v1{path}");
         }
     }
@@ -387,7 +395,7 @@ mod tests {
     fn every_id_of_a_path_is_read_into_its_type() {
         let at = |path: &str, method| match find(path).and_then(|at| at.endpoint(method)) {
             Some(Endpoint::Api(route)) => route,
-            other @ (Some(Endpoint::Handshake) | None) => panic!("{method} {path}: {other:?}"),
+            other @ (Some(Endpoint::Handshake | Endpoint::Document) | None) => panic!("{method} {path}: {other:?}"),
         };
         let (room, user) = (RoomId::new("r/1"), UserId::new("a b%é"));
         assert_eq!(at("/rooms/r%2f1/members/a%20b%25%C3%A9", "DELETE"), Route::RemoveMember(room.clone(), user));

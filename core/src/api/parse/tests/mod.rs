@@ -108,6 +108,21 @@ fn options_tells_the_methods_of_a_path() {
 }
 
 #[test]
+fn the_document_of_the_api_is_told_to_anyone() {
+    for target in ["/openapi.json", "/v1/openapi.json?x"] {
+        for (method, is_head) in [("GET", false), ("HEAD", true)] {
+            let Action::Answer(response) = parse(method, target, &[], Body::Complete(b"ignored")).1 else {
+                panic!("{method} {target}");
+            };
+            assert_eq!((response.status, response.is_head, response.close), (200, is_head, false));
+            assert_eq!(header(&response, "Content-Type"), Some("application/json"));
+            assert!(response.body.starts_with(b"{\n  \"openapi\": \"3.1.0\","));
+        }
+        assert_eq!(answer("GET", target, &[]).status, 413);
+    }
+}
+
+#[test]
 fn the_request_id_is_the_caller_s_if_it_can_be_echoed_else_drawn() {
     let longest = [b'~'; 128];
     let id = |headers: RawHeaders<'_>| parse("GET", "/health", headers, Body::Complete(b"")).0.request_id;
