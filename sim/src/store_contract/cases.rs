@@ -3,7 +3,7 @@
 use chatapi_core::model::{Member, Role, RoomType, UNREAD_WINDOW};
 use chatapi_core::store::{
     AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, AppendOutcome, AppendRefusal, Appended, BacklogRoom,
-    CreatedRoom, HistoryRange, Idempotency, NewMessage, PageBounds, StoreFailure, StoreReply, StoreRequest,
+    CreatedRoom, HistoryRange, Idempotency, KeyOwner, NewMessage, PageBounds, StoreFailure, StoreReply, StoreRequest,
 };
 use chatapi_core::ws::message_frame;
 use chatapi_core::{IdStamp, Seq, TenantKey, UnixMillis, UserId};
@@ -73,15 +73,15 @@ fn a_tenant_is_found_by_its_key_alone(store: Store<'_>) {
     let one = tenant(store, 1).unwrap_or_else(|failure| panic!("{failure:?}"));
     let other = tenant(store, 2).unwrap_or_else(|failure| panic!("{failure:?}"));
     assert_ne!(one.key, other.key);
-    assert_eq!(find(store, 1), Some(one));
-    assert_eq!(find(store, 2), Some(other));
+    assert_eq!(find(store, 1), Some(KeyOwner { tenant: one, valid_until: None }));
+    assert_eq!(find(store, 2), Some(KeyOwner { tenant: other, valid_until: None }));
     assert_eq!(find(store, 3), None);
 }
 
 fn a_taken_tenant_id_or_key_fails_and_changes_nothing(store: Store<'_>) {
     let one = tenant(store, 1);
     assert_eq!(tenant(store, 1), Err(StoreFailure::Failed));
-    assert_eq!(find(store, 1), one.ok());
+    assert_eq!(find(store, 1).map(|owner| owner.tenant), one.ok());
     assert!(tenant(store, 2).is_ok_and(|other| other.key == SECOND));
 }
 
@@ -300,7 +300,7 @@ fn acks_move_forward_only(store: Store<'_>) {
         let expected = Acknowledged { last_ack: Seq(last_ack), moved };
         assert_eq!(acknowledge(store, FIRST, "bob", Seq(seq)), Ok(expected), "{seq}");
     }
-    let untouched = BacklogRoom { room_id: room_id("room_1"), last_ack: Seq(0), last_seq: Seq(3) };
+    let untouched = BacklogRoom { room_id: room_id("room_1"), last_ack: Seq(0), last_seq: Seq(3), members: 2 };
     assert_eq!(backlog(store, FIRST, "alice"), [untouched]);
 }
 
@@ -397,14 +397,15 @@ fn a_backlog_names_every_room_in_order(store: Store<'_>) {
     send(store, "alice", "msg_1");
     send(store, "alice", "msg_2");
     assert!(acknowledge(store, FIRST, "bob", Seq(1)).is_ok());
-    let at = |room: &str, last_ack, last_seq| BacklogRoom {
+    let at = |room: &str, last_ack, last_seq, members| BacklogRoom {
         room_id: room_id(room),
         last_ack: Seq(last_ack),
         last_seq: Seq(last_seq),
+        members,
     };
-    let expected = [at("room_1", 1, 2), at("room_5", 0, 0), at("room_9", 0, 0)];
+    let expected = [at("room_1", 1, 2, 2), at("room_5", 0, 0, 2), at("room_9", 0, 0, 1)];
     assert_eq!(backlog(store, FIRST, "bob"), expected);
-    assert_eq!(backlog(store, SECOND, "bob"), [at("room_7", 0, 0)]);
+    assert_eq!(backlog(store, SECOND, "bob"), [at("room_7", 0, 0, 1)]);
     assert_eq!(backlog(store, FIRST, "nobody"), []);
 }
 

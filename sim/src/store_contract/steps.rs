@@ -3,8 +3,8 @@
 use chatapi_core::model::{ReadPosition, Role, RoomType, Tenant, TenantConfig};
 use chatapi_core::store::{
     AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, AppendRefusal, Appended, BacklogRoom, CreatedRoom,
-    HistoryRange, Idempotency, MessagePage, NewMessage, NewRoom, NewTenant, PageBounds, StoreFailure, StoreReply,
-    StoreRequest,
+    HistoryRange, Idempotency, KeyOwner, MessagePage, NewMessage, NewRoom, NewTenant, PageBounds, StoreFailure,
+    StoreReply, StoreRequest,
 };
 use chatapi_core::{Digest, IdStamp, MessageId, RoomId, Seq, TenantId, TenantKey, UnixMillis, UserId};
 
@@ -53,10 +53,10 @@ pub(super) fn tenant(store: Store<'_>, number: u8) -> Result<Tenant, StoreFailur
     Ok(tenant)
 }
 
-pub(super) fn find(store: Store<'_>, number: u8) -> Option<Tenant> {
+pub(super) fn find(store: Store<'_>, number: u8) -> Option<KeyOwner> {
     let request = StoreRequest::FindTenant { api_key: Digest([number; 32]) };
-    let StoreReply::Tenant(tenant) = ask(store, &request) else { panic!("no tenant") };
-    tenant
+    let StoreReply::KeyOwner(owner) = ask(store, &request) else { panic!("not answered as asked") };
+    owner
 }
 
 pub(super) fn new_room(
