@@ -10,6 +10,26 @@ use chatapi_core::{Digest, IdStamp, MessageId, RoomId, Seq, TenantId, TenantKey,
 
 use super::StoreUnderTest;
 
+/// Asks for a step, and hands back what its reply holds.
+macro_rules! answer {
+    ($store:expr, $request:expr, $reply:ident) => {
+        match $crate::store_contract::steps::ask($store, &$request) {
+            StoreReply::$reply(answer) => answer,
+            other => panic!("not answered as asked: {other:?}"),
+        }
+    };
+}
+
+mod messages;
+mod notifications;
+mod rooms;
+mod tenants;
+
+pub(super) use messages::*;
+pub(super) use notifications::*;
+pub(super) use rooms::*;
+pub(super) use tenants::*;
+
 pub(super) const NOW: UnixMillis = UnixMillis(1_765_627_800_123);
 pub(super) const ALL: PageBounds = PageBounds { messages: 100, size_bytes: 1 << 20 };
 pub(super) const FIRST: TenantKey = TenantKey(1);
