@@ -10,13 +10,13 @@ use lru::LruCache;
 use crate::api::{ApiError, ApiRequest, ErrorCode};
 use crate::config::Config;
 use crate::core::Core;
-use crate::id::{ConnId, RequestId, TenantKey, UserId};
+use crate::id::{ConnId, RequestId, TenantId, TenantKey, UserId};
 use crate::limits::{RateLimitStatus, TokenBucket};
 use crate::model::Tenant;
 use crate::operations::Step;
 use crate::secret::Digest;
-use crate::store::{Lane, StoreFailure, StoreReply, StoreRequest, StoreResult};
-use crate::time::{Micros, MonoMicros};
+use crate::store::{KeyOwner, Lane, StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::time::{Micros, MonoMicros, Now, UnixMillis};
 use crate::ws::HandshakeRequest;
 
 /// How many keys of tenants are remembered, at some 500 bytes each.
@@ -55,13 +55,21 @@ pub(crate) enum Bucket {
 /// Tenants that somebody uses, and keys that were looked up.
 #[derive(Debug)]
 pub(crate) struct TenantCache {
-    keys: LruCache<Digest, TenantKey>,
+    keys: LruCache<Digest, KnownKey>,
     /// Keys that name nobody, and until when that is believed.
     strangers: LruCache<Digest, MonoMicros>,
     asking: BTreeMap<Digest, Vec<Waiter>>,
     waiters: usize,
     tenants: BTreeMap<TenantKey, TenantState>,
     keys_version: u64,
+}
+
+/// Whom a key names.
+#[derive(Debug, Clone, Copy)]
+struct KnownKey {
+    tenant: TenantKey,
+    /// Until when, for a key that is retired.
+    until: Option<MonoMicros>,
 }
 
 #[derive(Debug)]
@@ -116,22 +124,25 @@ impl TenantCache {
         }
     }
 
-    /// Called when any key came to name another tenant than before, or none: answers under way are void.
+    /// Called when any key came to name another tenant than before, or none, or a tenant changed: answers under way are
+    /// void.
     fn keys_changed(&mut self) {
         self.keys_version += 1;
     }
 
     /// Whom a key names, if that is known: `Some(None)` is nobody.
     fn look_up(&mut self, api_key: Digest, now: MonoMicros) -> Option<Option<TenantKey>> {
-        if let Some(tenant) = self.keys.get(&api_key) {
-            return Some(Some(*tenant));
+        if let Some(KnownKey { tenant, until }) = self.keys.get(&api_key) {
+            return Some(until.is_none_or(|until| now < until).then_some(*tenant));
         }
         let until = self.strangers.get(&api_key)?;
         (now < *until).then_some(None)
     }
 
-    fn remember(&mut self, api_key: Digest, found: Option<Tenant>, config: &Config, now: MonoMicros) {
-        let Some(tenant) = found else {
+    fn remember(&mut self, api_key: Digest, found: Option<KeyOwner>, config: &Config, now: Now) {
+        let owner = found.filter(|owner| owner.valid_until.is_none_or(|until| now.wall < until));
+        let Now { mono: now, wall } = now;
+        let Some(KeyOwner { tenant, valid_until }) = owner else {
             self.strangers.put(api_key, now + UNKNOWN_KEY_LIFETIME);
             if self.strangers.len() > UNKNOWN_KEYS {
                 self.strangers.pop_lru();
@@ -140,11 +151,40 @@ impl TenantCache {
         };
         let key = tenant.key;
         self.tenants.entry(key).or_insert_with(|| TenantState::new(tenant, config, now)).holders += 1;
-        let replaced = self.keys.put(api_key, key);
-        let evicted = if self.keys.len() > KNOWN_KEYS { self.keys.pop_lru().map(|(_, key)| key) } else { None };
-        for key in [replaced, evicted].into_iter().flatten() {
-            self.release(key);
+        let left = |until: UnixMillis| Micros::from_millis((until.0 - wall.0).max(0).unsigned_abs());
+        let until = valid_until.map(|until| now + left(until));
+        let replaced = self.keys.put(api_key, KnownKey { tenant: key, until });
+        let evicted = if self.keys.len() > KNOWN_KEYS { self.keys.pop_lru().map(|(_, known)| known) } else { None };
+        for known in [replaced, evicted].into_iter().flatten() {
+            self.release(known.tenant);
         }
+    }
+
+    /// A tenant that a session, a token or a cached key holds.
+    pub(crate) fn find(&self, tenant_id: &TenantId) -> Option<TenantKey> {
+        self.tenants.values().find(|state| state.tenant.tenant_id == *tenant_id).map(|state| state.tenant.key)
+    }
+
+    /// Takes a tenant's change over, its limits at once.
+    pub(crate) fn refresh(&mut self, tenant: &Tenant, config: &Config, now: MonoMicros) {
+        if let Some(state) = self.tenants.get_mut(&tenant.key) {
+            let rate = rate_of(tenant, config);
+            state.requests.set_rate(rate, now);
+            state.connects.set_rate(rate.saturating_mul(CONNECT_RATE_FACTOR), now);
+            state.tenant = tenant.clone();
+        }
+        self.keys_changed();
+    }
+
+    /// Forgets the keys of a tenant: they are looked up again.
+    fn forget_keys(&mut self, tenant: TenantKey) {
+        let of_tenant = self.keys.iter().filter(|(_, known)| known.tenant == tenant);
+        let api_keys: Vec<Digest> = of_tenant.map(|(api_key, _)| *api_key).collect();
+        for api_key in api_keys {
+            self.keys.pop(&api_key);
+            self.release(tenant);
+        }
+        self.keys_changed();
     }
 
     fn take_waiters(&mut self, api_key: Digest) -> Vec<Waiter> {
@@ -156,7 +196,7 @@ impl TenantCache {
 
 impl TenantState {
     fn new(tenant: Tenant, config: &Config, now: MonoMicros) -> Self {
-        let rate = tenant.config.rate_limit.unwrap_or(config.default_rate_limit).max(1);
+        let rate = rate_of(&tenant, config);
         Self {
             requests: TokenBucket::full(rate, now),
             connects: TokenBucket::full(rate.saturating_mul(CONNECT_RATE_FACTOR), now),
@@ -171,6 +211,11 @@ impl TenantState {
             Bucket::Connects => &mut self.connects,
         }
     }
+}
+
+/// Tokens a second of a tenant's.
+fn rate_of(tenant: &Tenant, config: &Config) -> u32 {
+    tenant.config.rate_limit.unwrap_or(config.default_rate_limit).max(1)
 }
 
 /// 401 for whoever names no tenant.
@@ -201,7 +246,7 @@ impl Core {
 
     pub(crate) fn on_tenant_found(&mut self, api_key: Digest, keys_version: u64, result: StoreResult) {
         let found = match result {
-            Ok(StoreReply::KeyOwner(found)) => found.map(|owner| owner.tenant),
+            Ok(StoreReply::KeyOwner(found)) => found,
             Ok(_) => return self.key_lookup_failed(api_key, StoreFailure::Failed),
             Err(failure) => return self.key_lookup_failed(api_key, failure),
         };
@@ -211,8 +256,8 @@ impl Core {
             }
             return;
         }
-        let tenant = found.as_ref().map(|tenant| tenant.key);
-        self.tenants.remember(api_key, found, &self.config, self.now.mono);
+        self.tenants.remember(api_key, found, &self.config, self.now);
+        let tenant = self.tenants.look_up(api_key, self.now.mono).flatten();
         for waiter in self.tenants.take_waiters(api_key) {
             self.go_on(waiter, tenant.ok_or_else(unknown_key));
         }
@@ -228,6 +273,14 @@ impl Core {
     pub(crate) fn on_key_created(&mut self, api_key: Digest) {
         self.tenants.keys_changed();
         self.tenants.strangers.pop(&api_key);
+    }
+
+    /// Forgets the keys of a tenant, and the tokens that wait to be used.
+    pub(crate) fn forget_credentials(&mut self, tenant: TenantKey) {
+        for grant in self.tokens.remove_of(tenant) {
+            self.tenants.release(grant.tenant);
+        }
+        self.tenants.forget_keys(tenant);
     }
 
     fn ask_for_key(&mut self, api_key: Digest) {
@@ -292,6 +345,13 @@ impl TokenTable {
     /// Uses a token up, whatever comes of it.
     pub(crate) fn take(&mut self, token: Digest) -> Option<TokenGrant> {
         self.grants.remove(&token)
+    }
+
+    /// Forgets the tokens of a tenant; hands back their grants.
+    fn remove_of(&mut self, tenant: TenantKey) -> Vec<TokenGrant> {
+        let of_tenant = self.grants.iter().filter(|(_, grant)| grant.tenant == tenant);
+        let tokens: Vec<Digest> = of_tenant.map(|(token, _)| *token).collect();
+        tokens.into_iter().filter_map(|token| self.grants.remove(&token)).collect()
     }
 
     fn remove_expired(&mut self, now: MonoMicros) -> Vec<TokenGrant> {

@@ -20,6 +20,8 @@ pub struct Config {
     pub large_room_members: u32,
     /// Whether `METRICS_TOKEN` is set, so that `/metrics` wants it.
     pub metrics_need_token: bool,
+    /// `WORKER_INTERVAL`: how often what is past its time is cleaned up.
+    pub worker_interval: Micros,
     /// `SHUTDOWN_DRAIN_TIMEOUT`.
     pub shutdown_drain_timeout: Micros,
 }
@@ -45,6 +47,7 @@ impl Default for Config {
             retry_max_attempts: 5,
             large_room_members: 100,
             metrics_need_token: false,
+            worker_interval: Micros::from_secs(30),
             shutdown_drain_timeout: Micros::from_secs(10),
         }
     }

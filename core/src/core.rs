@@ -1,6 +1,6 @@
 //! The state machine's frame: what goes in, what comes out, and when it wants to run again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -9,14 +9,16 @@ use crate::api::{ApiError, HealthCheck};
 use crate::auth::{TenantCache, TokenTable};
 use crate::config::Config;
 use crate::effect::{CloseReason, Effect, Event};
-use crate::id::{ConnId, IdSource, OpId};
+use crate::id::{ConnId, IdSource, OpId, RequestId};
 use crate::input::Input;
-use crate::metrics::{Counters, MetricsSnapshot};
+use crate::metrics::{Counters, MetricsSnapshot, ProcessGauges};
+use crate::notifications::Expansions;
 use crate::operations::{Finished, Operations, Origin, Step};
 use crate::recovery::Recovery;
-use crate::store::{StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::store::{Lane, StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::sweeping::Sweeper;
 use crate::time::{MonoMicros, Now};
-use crate::ws::{Audiences, Frame, Sessions, server_shutdown};
+use crate::ws::{Audiences, Frame, Sessions, Typings, server_shutdown};
 
 /// ChatAPI's state machine.
 ///
@@ -53,9 +55,14 @@ pub struct Core {
     pub(crate) tokens: TokenTable,
     pub(crate) sessions: Sessions,
     pub(crate) audiences: Audiences,
+    pub(crate) typing: Typings,
+    pub(crate) expansions: Expansions,
+    pub(crate) sweeper: Sweeper,
     pub(crate) health: HealthCheck,
     pub(crate) recovery: Recovery,
     pub(crate) counters: Counters,
+    /// REST requests under way, and since when.
+    pub(crate) arrivals: BTreeMap<RequestId, MonoMicros>,
     random: ChaCha20Rng,
     effects: VecDeque<Effect>,
 }
@@ -82,6 +89,12 @@ pub enum TimerKind {
     Health,
     /// What could not be read from the store is read again.
     Retry,
+    /// Something is removed that nobody can see any more.
+    Sweep,
+    /// A user who has no connection is offline.
+    Presence,
+    /// A typing has lasted long enough.
+    Typing,
     /// A connection is pinged, or was silent or stuck for too long.
     KeepAlive,
     /// A shutdown ends.
@@ -106,9 +119,13 @@ impl Core {
             tokens: TokenTable::default(),
             sessions: Sessions::default(),
             audiences: Audiences::default(),
+            typing: Typings::default(),
+            expansions: Expansions::default(),
+            sweeper: Sweeper::default(),
             health: HealthCheck::default(),
             recovery: Recovery::default(),
             counters: Counters::default(),
+            arrivals: BTreeMap::new(),
             random,
             effects: VecDeque::new(),
         };
@@ -129,7 +146,10 @@ impl Core {
             return;
         }
         match input {
-            Input::Request { request, body } => self.on_request(request, body),
+            Input::Request { request, body } => {
+                self.arrivals.insert(request, self.now.mono);
+                self.on_request(request, body);
+            }
             Input::Handshake { request, conn, body } => self.on_handshake(request, conn, body),
             Input::Frame { conn, frame } => self.on_frame(conn, *frame),
             Input::Heard { conn } => self.on_heard(conn),
@@ -161,6 +181,9 @@ impl Core {
             (self.operations.next_deadline(), TimerKind::StoreReply),
             (self.health.deadline(), TimerKind::Health),
             (self.recovery.next_retry(), TimerKind::Retry),
+            (self.sweeper.next(), TimerKind::Sweep),
+            (self.sessions.next_grace_end(), TimerKind::Presence),
+            (self.typing.next_end(), TimerKind::Typing),
             (self.sessions.next_wake(), TimerKind::KeepAlive),
             (drain, TimerKind::Drain),
         ]
@@ -176,10 +199,17 @@ impl Core {
             active_connections: self.sessions.count(),
             messages_sent: self.counters.messages_sent,
             dropped_broadcasts: self.counters.dropped_broadcasts,
+            delivery_attempts: self.counters.delivery_attempts,
+            delivery_failures: self.counters.delivery_failures,
             requests_answered: self.counters.requests_answered,
-            pending_store_operations: self.operations.waiting(),
+            pending_store_writes: self.operations.waiting(Lane::Write),
+            pending_store_reads: self.operations.waiting(Lane::Read),
             late_store_replies: self.counters.late_store_replies,
             uptime: self.now.mono - self.started,
+            rest_latency: self.counters.rest_latency,
+            store_latency: self.counters.store_latency,
+            delivery_latency: self.counters.delivery_latency,
+            process: ProcessGauges::default(),
         }
     }
 
@@ -188,6 +218,12 @@ impl Core {
     #[must_use]
     pub fn rooms_listened_to(&self) -> usize {
         self.audiences.places()
+    }
+
+    /// How many REST requests are not answered: a simulation compares it with what it should be.
+    #[must_use]
+    pub fn requests_under_way(&self) -> usize {
+        self.arrivals.len()
     }
 
     pub(crate) fn emit(&mut self, effect: Effect) {
@@ -211,9 +247,10 @@ impl Core {
     }
 
     fn on_stored(&mut self, op: OpId, result: StoreResult) {
-        let Some(Finished { step, in_time, tenant }) = self.operations.finish(op) else {
+        let Some(Finished { step, in_time, tenant, submitted }) = self.operations.finish(op) else {
             return;
         };
+        self.counters.store_latency.observe(self.now.mono - submitted);
         if !in_time {
             self.counters.late_store_replies += 1;
         }
@@ -226,13 +263,45 @@ impl Core {
             Step::FindTenant { api_key, keys_version } => self.on_tenant_found(api_key, keys_version, result),
             Step::CreateTenant { request, secrets } => self.on_tenant_created(request, secrets, result),
             Step::Read { origin } => self.on_read(origin, result),
-            Step::ListPresence { origin } => self.on_read(origin, result),
+            Step::ListPresence { origin } => self.on_presence_read(origin, tenant, result),
             Step::CreateRoom { origin, actor, room_id, members } => {
                 self.on_room_created(origin, actor, room_id, members, tenant, result);
             }
+            Step::ChangeTenant { request, tenant_id, given_secret, fresh_secret } => {
+                self.on_tenant_changed(request, tenant_id, given_secret, fresh_secret, result);
+            }
+            Step::RotateKey { request, tenant_id, api_key, sockets } => {
+                self.on_key_rotated(request, tenant_id, api_key, sockets, result);
+            }
+            Step::DeleteTenant { request, tenant_id } => self.on_tenant_deleted(request, tenant_id, result),
+            Step::RefreshTenant { tenant_id } => self.on_tenant_refreshed(tenant_id, result),
+            Step::ChangeRoom { origin } => self.on_room_changed(origin, result),
+            Step::DeleteRoom { origin, room_id } => self.on_room_deleted(origin, room_id, tenant, result),
+            Step::AddMember { origin, room_id, user_id } => {
+                self.on_member_added(origin, room_id, user_id, tenant, result);
+            }
+            Step::RemoveMember { origin, room_id, user_id } => {
+                self.on_member_removed(origin, room_id, user_id, tenant, result);
+            }
+            Step::ChangeMessage { origin, room_id, message_id } => {
+                self.on_message_changed(origin, room_id, message_id, tenant, result);
+            }
+            Step::RefreshMessage => self.on_message_refreshed(result),
+            Step::Type { origin, conn, room_id, action } => {
+                self.on_room_typed_in(origin, conn, &room_id, action, result);
+            }
+            Step::Notify { origin, notification_id, created_at } => {
+                self.on_notified(origin, notification_id, created_at, result);
+            }
+            Step::ListExpansions => self.on_expansions_listed(result),
+            Step::Expand { notification } => self.on_expanded(notification, result),
+            Step::Confirm => {}
+            Step::Sweep => self.on_swept(result),
+            Step::LoadPositions { conn } => self.on_positions(conn, op, result),
+            Step::ReadNotifications { conn } => self.on_notifications_read(conn, op, result),
             Step::Append { origin, room_id } => self.on_appended(origin, room_id, tenant, result),
             Step::Acknowledge { origin, room_id, user_id } => {
-                self.on_acknowledged(origin, room_id, user_id, result);
+                self.on_acknowledged(origin, room_id, user_id, tenant, result);
             }
             Step::LoadBacklog { conn, choice } => self.on_backlog(conn, choice, result),
             Step::ReadFrames { conn, room_id } => self.on_frames_read(conn, room_id, op, result),
@@ -255,6 +324,8 @@ impl Core {
         if self.phase == Phase::Starting {
             self.phase = Phase::Serving;
             self.emit(Effect::Report(Event::Ready));
+            self.list_expansions();
+            self.sweep_now();
         }
     }
 
@@ -266,6 +337,9 @@ impl Core {
         }
         self.give_up_health_check();
         self.retry_readings();
+        self.sweep_if_due();
+        self.stop_long_typings();
+        self.announce_offline();
         self.keep_alive();
     }
 

@@ -75,6 +75,10 @@ pub enum CloseReason {
     StoreUnavailable,
     /// The peer was silent for too long.
     Unresponsive,
+    /// The tenant's key was rotated, and its sockets were to be closed.
+    KeyRotated,
+    /// The tenant was deleted.
+    TenantDeleted,
 }
 
 impl CloseReason {
@@ -83,7 +87,7 @@ impl CloseReason {
     pub const fn code(self) -> u16 {
         match self {
             Self::Shutdown => 1001,
-            Self::TooManyConnections | Self::TooManyInvalidFrames => 1008,
+            Self::TooManyConnections | Self::TooManyInvalidFrames | Self::KeyRotated | Self::TenantDeleted => 1008,
             Self::SlowReader | Self::StoreUnavailable | Self::Unresponsive => 1013,
         }
     }
@@ -98,6 +102,8 @@ impl CloseReason {
             Self::SlowReader => "reading too slowly",
             Self::StoreUnavailable => "storage is unavailable",
             Self::Unresponsive => "silent for too long",
+            Self::KeyRotated => "the API key was rotated",
+            Self::TenantDeleted => "the tenant was deleted",
         }
     }
 }
@@ -109,6 +115,11 @@ pub enum Event {
     Ready,
     /// A tenant was created.
     TenantCreated {
+        /// Which.
+        tenant_id: TenantId,
+    },
+    /// A tenant was deleted.
+    TenantDeleted {
         /// Which.
         tenant_id: TenantId,
     },

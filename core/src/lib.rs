@@ -24,11 +24,13 @@ mod json;
 mod limits;
 mod metrics;
 pub mod model;
+mod notifications;
 mod operations;
 pub mod recording;
 mod recovery;
 mod secret;
 pub mod store;
+mod sweeping;
 mod time;
 pub mod ws;
 
@@ -41,7 +43,7 @@ pub use id::{
 };
 pub use input::{ClosedBy, Input};
 pub use limits::RateLimitStatus;
-pub use metrics::MetricsSnapshot;
+pub use metrics::{Histogram, MetricsSnapshot, ProcessGauges};
 pub use operations::{MAX_READS_WAITING, MAX_WRITES_WAITING};
 pub use secret::{Digest, Entropy, Secret};
 pub use time::{Micros, MonoMicros, Now, UnixMillis};

@@ -33,6 +33,14 @@ impl TokenBucket {
         Self { rate, millionths: rate as u64 * TOKEN, updated: now }
     }
 
+    /// Gains so many tokens a second from now on. A bucket that was full is full.
+    pub(crate) fn set_rate(&mut self, rate: u32, now: MonoMicros) {
+        self.refill(now);
+        let missing = self.capacity() - self.millionths;
+        self.rate = rate;
+        self.millionths = self.capacity().saturating_sub(missing);
+    }
+
     /// Takes a token; else says after how many milliseconds there is one.
     pub(crate) fn take(&mut self, now: MonoMicros) -> Result<(), u64> {
         self.refill(now);

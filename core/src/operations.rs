@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::api::CreatedSecrets;
-use crate::id::{ConnId, OpId, RequestId, RoomId, TenantKey, UserId};
-use crate::secret::Digest;
+use crate::id::{
+    ConnId, MessageId, NotificationId, NotificationKey, OpId, RequestId, RoomId, TenantId, TenantKey, UserId,
+};
+use crate::secret::{Digest, Secret};
 use crate::store::{Actor, Lane};
-use crate::time::{Micros, MonoMicros};
-use crate::ws::BacklogChoice;
+use crate::time::{Micros, MonoMicros, UnixMillis};
+use crate::ws::{BacklogChoice, TypingAction};
 
 /// How many steps may wait in the write lane before requests get 503.
 pub const MAX_WRITES_WAITING: usize = 4_096;
@@ -53,9 +55,80 @@ pub(crate) enum Step {
         room_id: RoomId,
         user_id: UserId,
     },
+    ChangeTenant {
+        request: Option<RequestId>,
+        tenant_id: TenantId,
+        /// Which secret the answer shows, the store says.
+        given_secret: Option<Secret>,
+        fresh_secret: Secret,
+    },
+    RotateKey {
+        request: Option<RequestId>,
+        tenant_id: TenantId,
+        api_key: Secret,
+        sockets: Sockets,
+    },
+    DeleteTenant {
+        request: Option<RequestId>,
+        tenant_id: TenantId,
+    },
+    /// After an outcome was unknown: what of the tenant is stored.
+    RefreshTenant {
+        tenant_id: TenantId,
+    },
+    ChangeRoom {
+        origin: Origin,
+    },
+    DeleteRoom {
+        origin: Origin,
+        room_id: RoomId,
+    },
+    AddMember {
+        origin: Origin,
+        room_id: RoomId,
+        user_id: UserId,
+    },
+    RemoveMember {
+        origin: Origin,
+        room_id: RoomId,
+        user_id: UserId,
+    },
+    /// A message is edited or deleted.
+    ChangeMessage {
+        origin: Origin,
+        room_id: RoomId,
+        message_id: MessageId,
+    },
+    /// After an outcome was unknown: whether the message was changed.
+    RefreshMessage,
+    /// Whether the room exists that a member of none of its audience types in.
+    Type {
+        origin: Origin,
+        conn: ConnId,
+        room_id: RoomId,
+        action: TypingAction,
+    },
+    Notify {
+        origin: Origin,
+        notification_id: NotificationId,
+        created_at: UnixMillis,
+    },
+    ListExpansions,
+    Expand {
+        notification: NotificationKey,
+    },
+    /// Nobody waits for it.
+    Confirm,
+    Sweep,
     LoadBacklog {
         conn: ConnId,
         choice: BacklogChoice,
+    },
+    LoadPositions {
+        conn: ConnId,
+    },
+    ReadNotifications {
+        conn: ConnId,
     },
     ReadFrames {
         conn: ConnId,
@@ -65,6 +138,13 @@ pub(crate) enum Step {
     ReadHead {
         room_id: RoomId,
     },
+}
+
+/// What becomes of a tenant's connections when its key is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sockets {
+    Stay,
+    Close,
 }
 
 /// Who waits for a step.
@@ -89,6 +169,7 @@ pub(crate) struct Finished {
     /// Whether somebody still waits for it.
     pub(crate) in_time: bool,
     pub(crate) tenant: Option<TenantKey>,
+    pub(crate) submitted: MonoMicros,
 }
 
 /// The steps that wait.
@@ -107,6 +188,7 @@ struct Pending {
     step: Step,
     tenant: Option<TenantKey>,
     lane: Lane,
+    submitted: MonoMicros,
     given_up: bool,
 }
 
@@ -121,7 +203,7 @@ impl Operations {
     pub(crate) fn begin(&mut self, now: MonoMicros, tenant: Option<TenantKey>, lane: Lane, step: Step) -> OpId {
         self.last += 1;
         let op = OpId(self.last);
-        self.pending.insert(op, Pending { step, tenant, lane, given_up: false });
+        self.pending.insert(op, Pending { step, tenant, lane, submitted: now, given_up: false });
         self.deadlines.push_back((now + STORE_TIMEOUT, op));
         self.load_mut(lane).add(tenant);
         op
@@ -140,12 +222,17 @@ impl Operations {
 
     /// Takes a step out; `None` for a name that nothing waits under.
     pub(crate) fn finish(&mut self, op: OpId) -> Option<Finished> {
-        let Pending { step, tenant, lane, given_up } = self.pending.remove(&op)?;
+        let Pending { step, tenant, lane, submitted, given_up } = self.pending.remove(&op)?;
         self.load_mut(lane).subtract(tenant);
         while self.deadlines.front().is_some_and(|(_, op)| self.is_settled(*op)) {
             self.deadlines.pop_front();
         }
-        Some(Finished { step, in_time: !given_up, tenant })
+        Some(Finished { step, in_time: !given_up, tenant, submitted })
+    }
+
+    /// Whether nothing waits in the write lane.
+    pub(crate) const fn writer_is_idle(&self) -> bool {
+        self.writes.total == 0
     }
 
     pub(crate) fn next_deadline(&self) -> Option<MonoMicros> {
@@ -184,8 +271,13 @@ impl Operations {
         self.pending.is_empty()
     }
 
-    pub(crate) fn waiting(&self) -> u64 {
-        self.pending.len() as u64
+    /// How many steps wait in a lane, those included that were given up.
+    pub(crate) fn waiting(&self, lane: Lane) -> u64 {
+        let load = match lane {
+            Lane::Write => &self.writes,
+            Lane::Read => &self.reads,
+        };
+        load.total as u64
     }
 
     fn is_settled(&self, op: OpId) -> bool {
@@ -229,14 +321,35 @@ impl Step {
             Self::Read { origin }
             | Self::ListPresence { origin }
             | Self::CreateRoom { origin, .. }
+            | Self::ChangeRoom { origin, .. }
+            | Self::DeleteRoom { origin, .. }
+            | Self::AddMember { origin, .. }
+            | Self::RemoveMember { origin, .. }
+            | Self::ChangeMessage { origin, .. }
+            | Self::Type { origin, .. }
+            | Self::Notify { origin, .. }
             | Self::Append { origin, .. }
             | Self::Acknowledge { origin, .. } => std::mem::replace(origin, Origin::Nobody),
             Self::FindTenant { api_key, .. } => Origin::Key(*api_key),
-            Self::CreateTenant { request, .. } => {
+            Self::CreateTenant { request, .. }
+            | Self::ChangeTenant { request, .. }
+            | Self::RotateKey { request, .. }
+            | Self::DeleteTenant { request, .. } => {
                 request.take().map_or(Origin::Nobody, |request| Origin::Request { request, tenant: None })
             }
-            Self::LoadBacklog { conn, .. } | Self::ReadFrames { conn, .. } => Origin::Session(*conn),
-            Self::Boot | Self::CheckWritable | Self::ReadHead { .. } => Origin::Nobody,
+            Self::LoadBacklog { conn, .. }
+            | Self::LoadPositions { conn }
+            | Self::ReadNotifications { conn }
+            | Self::ReadFrames { conn, .. } => Origin::Session(*conn),
+            Self::Boot
+            | Self::CheckWritable
+            | Self::ReadHead { .. }
+            | Self::RefreshTenant { .. }
+            | Self::RefreshMessage
+            | Self::ListExpansions
+            | Self::Expand { .. }
+            | Self::Confirm
+            | Self::Sweep => Origin::Nobody,
         }
     }
 }

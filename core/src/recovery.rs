@@ -3,11 +3,11 @@
 //! A commit that failed, or an answer that came too late, may have stored what was asked for. Whoever asked was told
 //! that the outcome is unknown; the members must get what turns out to be stored all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::Core;
 use crate::effect::{Effect, Event};
-use crate::id::{RoomId, Seq, TenantKey, UserId};
+use crate::id::{RoomId, Seq, TenantId, TenantKey, UserId};
 use crate::operations::Step;
 use crate::store::{StoreReply, StoreRequest, StoreResult};
 use crate::time::{Micros, MonoMicros};
@@ -20,6 +20,8 @@ const RETRY_AFTER: Micros = Micros::from_secs(1);
 pub(crate) struct Recovery {
     boot: bool,
     rooms: BTreeMap<(TenantKey, RoomId), InDoubt>,
+    /// Tenants of which something may be stored that was never reported.
+    tenants: BTreeSet<TenantId>,
     retry_at: Option<MonoMicros>,
 }
 
@@ -67,7 +69,8 @@ impl Core {
         }
         let in_doubt = self.recovery.rooms.get_mut(&(tenant, room_id.clone()));
         if let Some(members) = in_doubt.map(|in_doubt| std::mem::take(&mut in_doubt.members)) {
-            self.join_online(tenant, room_id, &members, Seq(0));
+            let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+            self.join_online(tenant, room_id, &members, Seq(0), count);
         }
     }
 
@@ -82,13 +85,42 @@ impl Core {
             }
             return;
         };
-        if let Some(head) = head {
-            self.admit_members_in_doubt(tenant, &room_id);
-            if self.room_advanced(&room_id, head) {
-                self.emit(Effect::Report(Event::RoomRecovered { room_id: room_id.clone() }));
+        match head {
+            Some(head) => {
+                self.admit_members_in_doubt(tenant, &room_id);
+                if self.room_advanced(&room_id, head) {
+                    self.emit(Effect::Report(Event::RoomRecovered { room_id: room_id.clone() }));
+                }
             }
+            None => self.publish_room_deleted(&room_id),
         }
         self.recovery.rooms.remove(&(tenant, room_id));
+    }
+
+    /// Reads a tenant, because a change of it may be stored that was never reported.
+    pub(crate) fn recover_tenant(&mut self, tenant_id: TenantId) {
+        let request = StoreRequest::ReadTenant { tenant_id: tenant_id.clone() };
+        self.submit(None, Step::RefreshTenant { tenant_id }, request);
+    }
+
+    pub(crate) fn on_tenant_refreshed(&mut self, tenant_id: TenantId, result: StoreResult) {
+        match result {
+            Ok(StoreReply::Tenant(Some(tenant))) => self.tenants.refresh(&tenant, &self.config, self.now.mono),
+            Ok(StoreReply::Tenant(None)) => {
+                if let Some(tenant) = self.tenants.find(&tenant_id) {
+                    self.on_tenant_gone(tenant);
+                }
+            }
+            Ok(_) | Err(_) => {
+                self.recovery.tenants.insert(tenant_id);
+                self.retry_later();
+            }
+        }
+    }
+
+    /// Repeats what failed after a moment.
+    pub(crate) fn retry_later(&mut self) {
+        self.recovery.retry_after(self.now.mono);
     }
 
     pub(crate) fn retry_readings(&mut self) {
@@ -104,5 +136,9 @@ impl Core {
         for (tenant, room_id) in unread {
             self.recover_room(tenant, room_id, Vec::new());
         }
+        for tenant_id in std::mem::take(&mut self.recovery.tenants) {
+            self.recover_tenant(tenant_id);
+        }
+        self.retry_expansions();
     }
 }

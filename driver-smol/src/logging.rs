@@ -34,6 +34,7 @@ impl Reports {
         match event {
             Event::Ready => tracing::info!("the store has booted"),
             Event::TenantCreated { tenant_id } => tracing::info!(%tenant_id, "tenant created"),
+            Event::TenantDeleted { tenant_id } => tracing::info!(%tenant_id, "tenant deleted"),
             Event::StoreFailed { op, failure } => {
                 if self.admits_a_failure() {
                     tracing::warn!(operation = op.0, ?failure, "the store could not serve");

@@ -11,7 +11,7 @@ use chatapi_core::store::{AccessRefusal, AppendOutcome, AppendRefusal, Appended,
 use chatapi_core::{RoomId, Seq, TenantKey, UnixMillis, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::rooms;
+use crate::members;
 use crate::rows::{message, message_columns, seq, to_sql};
 
 /// About 1 MB when full of rooms and members.
@@ -23,7 +23,8 @@ const MEMBERS_MAX: usize = 8_192;
 pub(crate) struct Appender {
     data_version: i64,
     rooms: HashMap<RoomId, KnownRoom>,
-    members: HashSet<(i64, UserId)>,
+    /// In all rooms together.
+    members_known: usize,
     /// The rooms whose head in the table is behind.
     behind: Vec<RoomId>,
     expired: Expired,
@@ -35,6 +36,8 @@ struct KnownRoom {
     tenant: TenantKey,
     last_seq: Seq,
     behind: bool,
+    /// Some of them. Who is not here may be one as well.
+    members: HashSet<UserId>,
 }
 
 /// Idempotency keys that may go: each new one pays for the removal of two.
@@ -51,7 +54,7 @@ impl Appender {
     /// Starts a transaction: what is known stays known, unless another process wrote meanwhile.
     pub(crate) fn begin(&mut self, connection: &Connection) -> rusqlite::Result<()> {
         let version = connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
-        if version != self.data_version || self.rooms.len() > ROOMS_MAX || self.members.len() > MEMBERS_MAX {
+        if version != self.data_version || self.rooms.len() > ROOMS_MAX || self.members_known > MEMBERS_MAX {
             self.forget();
             self.data_version = version;
         }
@@ -70,12 +73,12 @@ impl Appender {
         let Some(room) = self.rooms.get_mut(&new.room_id).filter(|room| room.tenant == new.tenant) else {
             return Ok(Err(AppendRefusal::Access(AccessRefusal::NoRoom)));
         };
-        let member = (room.key, new.sender_id.clone());
-        if !self.members.contains(&member) {
-            if !rooms::is_member(connection, room.key, &new.sender_id)? {
+        if !room.members.contains(&new.sender_id) {
+            if !members::is_member(connection, room.key, &new.sender_id)? {
                 return Ok(Err(AppendRefusal::Access(AccessRefusal::NotMember)));
             }
-            self.members.insert(member);
+            room.members.insert(new.sender_id.clone());
+            self.members_known += 1;
         }
         if let Some(idempotency) = &new.idempotency {
             match earlier(connection, room.key, new, idempotency)? {
@@ -144,23 +147,34 @@ impl Appender {
             .map(drop)
     }
 
-    /// Nothing is known and nothing owed any more: after a rollback, and before a step that changes rooms or members.
+    /// Nothing is known and nothing owed any more: after a rollback, and before a step that takes many rooms away.
     pub(crate) fn forget(&mut self) {
         self.rooms.clear();
-        self.members.clear();
+        self.members_known = 0;
         self.behind.clear();
         self.expired = Expired::default();
     }
 
+    /// A room is not known any more: before a step that takes it or a member away. Its head must be flushed.
+    pub(crate) fn forget_room(&mut self, room_id: &RoomId) {
+        if let Some(room) = self.rooms.remove(room_id) {
+            self.members_known -= room.members.len();
+        }
+    }
+
     fn look_up(&mut self, connection: &Connection, room_id: &RoomId) -> rusqlite::Result<bool> {
         let known = connection
-            .prepare_cached("SELECT room_key, tenant_id, last_seq FROM rooms WHERE room_id = ?1")?
+            .prepare_cached(
+                "SELECT r.room_key, r.tenant_id, r.last_seq FROM rooms r CROSS JOIN tenants t ON t.tenant_key = r.tenant_id
+                 WHERE r.room_id = ?1 AND r.deleted_at IS NULL AND t.deleted_at IS NULL",
+            )?
             .query_row([room_id.as_str()], |row| {
                 Ok(KnownRoom {
                     key: row.get(0)?,
                     tenant: TenantKey(row.get(1)?),
                     last_seq: seq(row, 2)?,
                     behind: false,
+                    members: HashSet::new(),
                 })
             })
             .optional()?;

@@ -5,7 +5,7 @@ use chatapi_core::ws::{Frame, message_frame};
 use chatapi_core::{RoomId, Seq, TenantKey};
 use rusqlite::{Connection, params};
 
-use crate::rooms;
+use crate::rooms::{self, Entered};
 use crate::rows::{message, message_columns, to_sql};
 
 pub(crate) fn page(
@@ -16,11 +16,11 @@ pub(crate) fn page(
     range: HistoryRange,
     bounds: PageBounds,
 ) -> rusqlite::Result<Result<MessagePage, AccessRefusal>> {
-    let key = match rooms::enter(connection, tenant, room_id, actor)? {
-        Ok(key) => key,
+    let room = match rooms::enter(connection, tenant, room_id, actor)? {
+        Ok(Entered { room, .. }) => room,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    Ok(Ok(read_page(connection, key, room_id, range, bounds)?))
+    Ok(Ok(read_page(connection, room.key, room_id, range, bounds)?))
 }
 
 pub(crate) fn frames(
@@ -30,10 +30,10 @@ pub(crate) fn frames(
     after: Seq,
     bounds: PageBounds,
 ) -> rusqlite::Result<Vec<(Seq, Frame)>> {
-    let Some((key, _)) = rooms::find(connection, tenant, room_id)? else {
+    let Some(room) = rooms::find(connection, tenant, room_id)? else {
         return Ok(Vec::new());
     };
-    let page = read_page(connection, key, room_id, HistoryRange::After(after), bounds)?;
+    let page = read_page(connection, room.key, room_id, HistoryRange::After(after), bounds)?;
     Ok(page.messages.iter().map(|message| (message.seq, message_frame(message))).collect())
 }
 

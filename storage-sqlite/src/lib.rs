@@ -11,20 +11,26 @@
 mod append;
 mod checkpoint;
 mod execute;
+mod expansions;
 mod failure;
+mod history;
 mod lock;
+mod members;
+mod messages;
 mod migrations;
+mod notifications;
 mod open;
 mod options;
 mod positions;
 mod readers;
 mod rooms;
 mod rows;
+mod server_state;
 mod session;
+mod subscriptions;
+mod sweep;
 mod tenants;
 mod writer;
-
-mod history;
 
 pub use open::{OpenError, Store};
 pub use options::{Options, Synchronous};

@@ -6,7 +6,7 @@ use rusqlite::{Connection, TransactionBehavior};
 pub(crate) const APPLICATION_ID: i32 = 0x4368_4150;
 
 /// Step n brings `user_version` from n - 1 to n. A step that was released never changes.
-const STEPS: &[&str] = &[include_str!("migrations/0001_initial.sql")];
+const STEPS: &[&str] = &[include_str!("migrations/0001_initial.sql"), include_str!("migrations/0002_lifecycle.sql")];
 
 /// The schema that this binary works on.
 pub(crate) const NEWEST: i64 = STEPS.len() as i64;

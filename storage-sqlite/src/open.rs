@@ -14,6 +14,9 @@ use crate::lock::{Lock, LockFailure, lock_path};
 use crate::migrations;
 use crate::options::Options;
 
+/// More than there are statements: none is ever prepared twice.
+const STATEMENTS_MAX: usize = 160;
+
 /// A database that is open, known to be ours, and migrated. Clones share the lock, which is held until the last of
 /// them is gone, and every [`Writer`](crate::Writer) and [`Readers`](crate::Readers) made from them.
 #[derive(Debug, Clone)]
@@ -292,7 +295,7 @@ fn configure(connection: &Connection, options: &Options, cache_kib: u32) -> rusq
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     // The writer alone decides when to checkpoint.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    connection.set_prepared_statement_cache_capacity(64);
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     Ok(())
 }
 

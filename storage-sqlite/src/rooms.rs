@@ -1,14 +1,23 @@
-//! Rooms and their members.
+//! Rooms.
 
-use chatapi_core::model::{ListedRoom, Member, ReadPosition, Role, Room, UNREAD_WINDOW};
-use chatapi_core::store::{AccessRefusal, Actor, CreatedRoom, MemberPage, NewRoom};
+use chatapi_core::model::{ListedRoom, ReadPosition, Role, Room, RoomType, UNREAD_WINDOW};
+use chatapi_core::store::{
+    AccessRefusal, Actor, ChangeRoomRefusal, CreatedRoom, DeleteRoomRefusal, NewRoom, RoomChange,
+};
 use chatapi_core::{RoomId, Seq, TenantKey, UnixMillis, UserId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 
-use crate::rows::{room, room_columns, seq, text, to_sql, word};
+use crate::rows::{page, room, room_columns, seq, to_sql, word};
+use crate::tenants::Standing;
+use crate::{members, tenants};
 
 pub(crate) fn create(connection: &Connection, new: &NewRoom) -> rusqlite::Result<CreatedRoom> {
+    match tenants::standing(connection, new.tenant)? {
+        Standing::Served => {}
+        Standing::Deleted => return Ok(CreatedRoom::NoTenant),
+    }
     if let Some(unique_key) = &new.unique_key {
+        // What is deleted has given its unique key away.
         let existing = connection
             .prepare_cached(concat!(
                 "SELECT ",
@@ -18,14 +27,14 @@ pub(crate) fn create(connection: &Connection, new: &NewRoom) -> rusqlite::Result
             .query_row(params![new.tenant.0, unique_key], room)
             .optional()?;
         if let Some((key, room)) = existing {
-            let members = member_ids(connection, key)?;
+            let members = members::ids(connection, key)?;
             return Ok(CreatedRoom::Existing { room, members });
         }
     }
     let key = connection
         .prepare_cached(
-            "INSERT INTO rooms (room_id, tenant_id, type, created_at, unique_key, name, metadata)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO rooms (room_id, tenant_id, type, created_at, unique_key, name, metadata, member_count)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .insert(params![
             new.room_id.as_str(),
@@ -35,12 +44,10 @@ pub(crate) fn create(connection: &Connection, new: &NewRoom) -> rusqlite::Result
             new.unique_key,
             new.name,
             new.metadata,
+            i64::try_from(new.members.len()).unwrap_or(i64::MAX),
         ])?;
-    let mut insert = connection.prepare_cached(
-        "INSERT INTO room_members (chatroom_id, user_id, tenant_id, role, joined_at) VALUES (?1, ?2, ?3, ?4, ?5)",
-    )?;
     for (user_id, role) in &new.members {
-        insert.execute(params![key, user_id.as_str(), new.tenant.0, role.as_str(), new.created_at.0])?;
+        members::insert(connection, key, new.tenant, user_id, *role, new.created_at)?;
     }
     Ok(CreatedRoom::New(Room {
         room_id: new.room_id.clone(),
@@ -59,68 +66,149 @@ pub(crate) fn read(
     room_id: &RoomId,
     actor: &Actor,
 ) -> rusqlite::Result<Result<Room, AccessRefusal>> {
-    let found = connection
-        .prepare_cached(concat!("SELECT ", room_columns!(), " FROM rooms r WHERE r.room_id = ?1 AND r.tenant_id = ?2"))?
-        .query_row(params![room_id.as_str(), tenant.0], room)
-        .optional()?;
-    let Some((key, room)) = found else {
-        return Ok(Err(AccessRefusal::NoRoom));
-    };
-    Ok(admit(connection, key, actor)?.map(|()| room))
+    match enter(connection, tenant, room_id, actor)? {
+        Ok(Entered { room, .. }) => read_entered(connection, room.key).map(Ok),
+        Err(refusal) => Ok(Err(refusal)),
+    }
 }
 
-/// The key of a room of the tenant that opens for `actor`.
+pub(crate) fn change(
+    connection: &Connection,
+    change: &RoomChange,
+) -> rusqlite::Result<Result<Room, ChangeRoomRefusal>> {
+    let RoomChange { tenant, room_id, actor, name, metadata } = change;
+    let Entered { room, rights } = match enter(connection, *tenant, room_id, actor)? {
+        Ok(entered) => entered,
+        Err(refusal) => return Ok(Err(ChangeRoomRefusal::Access(refusal))),
+    };
+    if !rights.govern() && room.kind != RoomType::Dm {
+        return Ok(Err(ChangeRoomRefusal::NotAdmin));
+    }
+    let mut changed = read_entered(connection, room.key)?;
+    changed.name = name.clone().apply(changed.name);
+    changed.metadata = metadata.clone().apply(changed.metadata);
+    connection.prepare_cached("UPDATE rooms SET name = ?2, metadata = ?3 WHERE room_key = ?1")?.execute(params![
+        room.key,
+        changed.name,
+        changed.metadata
+    ])?;
+    Ok(Ok(changed))
+}
+
+pub(crate) fn delete(
+    connection: &Connection,
+    tenant: TenantKey,
+    room_id: &RoomId,
+    actor: &Actor,
+    now: UnixMillis,
+) -> rusqlite::Result<Result<(), DeleteRoomRefusal>> {
+    let Entered { room, rights } = match enter(connection, tenant, room_id, actor)? {
+        Ok(entered) => entered,
+        Err(refusal) => return Ok(Err(DeleteRoomRefusal::Access(refusal))),
+    };
+    if room.kind == RoomType::Dm && rights != Rights::Tenant {
+        return Ok(Err(DeleteRoomRefusal::IsDm));
+    }
+    if !rights.govern() {
+        return Ok(Err(DeleteRoomRefusal::NotAdmin));
+    }
+    bury(connection, room.key, now).map(Ok)
+}
+
+/// Hides a room from every step that follows.
+pub(crate) fn bury(connection: &Connection, room_key: i64, now: UnixMillis) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE rooms SET deleted_at = ?2, unique_key = NULL WHERE room_key = ?1")?
+        .execute([room_key, now.0])
+        .map(drop)
+}
+
+/// A room that is there, and so is its tenant.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FoundRoom {
+    pub(crate) key: i64,
+    pub(crate) kind: RoomType,
+    pub(crate) last_seq: Seq,
+    pub(crate) members: u32,
+}
+
+/// What someone may do in a room that opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rights {
+    Tenant,
+    Admin,
+    Member,
+}
+
+impl Rights {
+    pub(crate) const fn of(role: Role) -> Self {
+        match role {
+            Role::Admin => Self::Admin,
+            Role::Member => Self::Member,
+        }
+    }
+
+    /// Whether they go as far as an admin's.
+    pub(crate) const fn govern(self) -> bool {
+        match self {
+            Self::Tenant | Self::Admin => true,
+            Self::Member => false,
+        }
+    }
+}
+
+/// A room that opened.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Entered {
+    pub(crate) room: FoundRoom,
+    pub(crate) rights: Rights,
+}
+
+/// Opens a room for `actor`.
 pub(crate) fn enter(
     connection: &Connection,
     tenant: TenantKey,
     room_id: &RoomId,
     actor: &Actor,
-) -> rusqlite::Result<Result<i64, AccessRefusal>> {
-    let Some((key, _)) = find(connection, tenant, room_id)? else {
+) -> rusqlite::Result<Result<Entered, AccessRefusal>> {
+    let Some(room) = find(connection, tenant, room_id)? else {
         return Ok(Err(AccessRefusal::NoRoom));
     };
-    Ok(admit(connection, key, actor)?.map(|()| key))
+    Ok(rights(connection, room.key, actor)?.map(|rights| Entered { room, rights }).ok_or(AccessRefusal::NotMember))
 }
 
-/// A room's key and the number of its newest message.
+/// Finds a room of the tenant.
 pub(crate) fn find(
     connection: &Connection,
     tenant: TenantKey,
     room_id: &RoomId,
-) -> rusqlite::Result<Option<(i64, Seq)>> {
+) -> rusqlite::Result<Option<FoundRoom>> {
     connection
-        .prepare_cached("SELECT room_key, last_seq FROM rooms WHERE room_id = ?1 AND tenant_id = ?2")?
-        .query_row(params![room_id.as_str(), tenant.0], |row| Ok((row.get(0)?, seq(row, 1)?)))
+        .prepare_cached(
+            "SELECT r.room_key, r.type, r.last_seq, r.member_count
+             FROM rooms r CROSS JOIN tenants t ON t.tenant_key = r.tenant_id
+             WHERE r.room_id = ?1 AND r.tenant_id = ?2 AND r.deleted_at IS NULL AND t.deleted_at IS NULL",
+        )?
+        .query_row(params![room_id.as_str(), tenant.0], |row| {
+            Ok(FoundRoom {
+                key: row.get(0)?,
+                kind: word(row, 1, RoomType::parse)?,
+                last_seq: seq(row, 2)?,
+                members: row.get(3)?,
+            })
+        })
         .optional()
 }
 
-pub(crate) fn is_member(connection: &Connection, room_key: i64, user_id: &UserId) -> rusqlite::Result<bool> {
-    connection
-        .prepare_cached("SELECT 1 FROM room_members WHERE chatroom_id = ?1 AND user_id = ?2")?
-        .exists(params![room_key, user_id.as_str()])
-}
-
-pub(crate) fn members(
-    connection: &Connection,
-    tenant: TenantKey,
-    room_id: &RoomId,
-    actor: &Actor,
-    after: Option<&UserId>,
-    limit: u32,
-) -> rusqlite::Result<Result<MemberPage, AccessRefusal>> {
-    let key = match enter(connection, tenant, room_id, actor)? {
-        Ok(key) => key,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    let mut statement = connection.prepare_cached(
-        "SELECT user_id, role, joined_at FROM room_members WHERE chatroom_id = ?1 AND user_id > ?2
-         ORDER BY user_id LIMIT ?3",
-    )?;
-    // No user id is empty.
-    let after = after.map_or("", UserId::as_str);
-    let (members, has_more) =
-        page(statement.query_and_then(params![key, after, i64::from(limit) + 1], member)?, limit)?;
-    Ok(Ok(MemberPage { members, has_more }))
+/// What `actor` may do in a room; `None` for a user who is no member.
+pub(crate) fn rights(connection: &Connection, room_key: i64, actor: &Actor) -> rusqlite::Result<Option<Rights>> {
+    match actor {
+        Actor::Tenant => Ok(Some(Rights::Tenant)),
+        Actor::User(user_id) => {
+            let member = members::find(connection, room_key, user_id)?;
+            Ok(member.map(|member| Rights::of(member.role)))
+        }
+    }
 }
 
 pub(crate) fn list(
@@ -130,6 +218,9 @@ pub(crate) fn list(
     after: Option<&RoomId>,
     limit: u32,
 ) -> rusqlite::Result<(Vec<ListedRoom>, bool)> {
+    if !tenants::is_served(connection, tenant)? {
+        return Ok((Vec::new(), false));
+    }
     let after = after.map(RoomId::as_str);
     let rows = i64::from(limit) + 1;
     match actor {
@@ -137,7 +228,7 @@ pub(crate) fn list(
             let mut statement = connection.prepare_cached(concat!(
                 "SELECT ",
                 room_columns!(),
-                " FROM rooms r WHERE r.tenant_id = ?1 AND (?2 IS NULL OR r.room_id < ?2)
+                " FROM rooms r WHERE r.tenant_id = ?1 AND r.deleted_at IS NULL AND (?2 IS NULL OR r.room_id < ?2)
                  ORDER BY r.room_id DESC LIMIT ?3"
             ))?;
             let listed = |row: &Row<'_>| {
@@ -155,7 +246,8 @@ pub(crate) fn list(
                  CROSS JOIN rooms r ON r.room_key = m.chatroom_id
                  LEFT JOIN delivery_state d
                    ON d.tenant_id = m.tenant_id AND d.user_id = m.user_id AND d.chatroom_id = m.chatroom_id
-                 WHERE m.tenant_id = ?1 AND m.user_id = ?4 AND (?2 IS NULL OR r.room_id < ?2)
+                 WHERE m.tenant_id = ?1 AND m.user_id = ?4 AND r.deleted_at IS NULL
+                   AND (?2 IS NULL OR r.room_id < ?2)
                  ORDER BY r.room_id DESC LIMIT ?3"
             ))?;
             let mut unread = UnreadCounter::new(connection, user_id)?;
@@ -196,33 +288,8 @@ impl<'c> UnreadCounter<'c> {
     }
 }
 
-fn admit(connection: &Connection, room_key: i64, actor: &Actor) -> rusqlite::Result<Result<(), AccessRefusal>> {
-    match actor {
-        Actor::Tenant => Ok(Ok(())),
-        Actor::User(user_id) if is_member(connection, room_key, user_id)? => Ok(Ok(())),
-        Actor::User(_) => Ok(Err(AccessRefusal::NotMember)),
-    }
-}
-
-fn member_ids(connection: &Connection, room_key: i64) -> rusqlite::Result<Vec<UserId>> {
+fn read_entered(connection: &Connection, room_key: i64) -> rusqlite::Result<Room> {
     connection
-        .prepare_cached("SELECT user_id FROM room_members WHERE chatroom_id = ?1 ORDER BY user_id")?
-        .query_and_then([room_key], |row| text(row, 0).map(UserId::new))?
-        .collect()
-}
-
-fn member(row: &Row<'_>) -> rusqlite::Result<Member> {
-    Ok(Member {
-        user_id: UserId::new(text(row, 0)?),
-        role: word(row, 1, Role::parse)?,
-        joined_at: UnixMillis(row.get(2)?),
-    })
-}
-
-/// At most `limit` of `rows`, which hold one more if there is one, and whether there is.
-fn page<T>(rows: impl Iterator<Item = rusqlite::Result<T>>, limit: u32) -> rusqlite::Result<(Vec<T>, bool)> {
-    let mut items = rows.collect::<rusqlite::Result<Vec<T>>>()?;
-    let has_more = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    Ok((items, has_more))
+        .prepare_cached(concat!("SELECT ", room_columns!(), " FROM rooms r WHERE r.room_key = ?1"))?
+        .query_row([room_key], |row| Ok(room(row)?.1))
 }

@@ -40,6 +40,14 @@ pub(crate) fn word<T>(row: &Row<'_>, column: usize, parse: impl Fn(&str) -> Opti
     })
 }
 
+/// At most `limit` of `rows`, which hold one more if there is one, and whether there is.
+pub(crate) fn page<T>(rows: impl Iterator<Item = rusqlite::Result<T>>, limit: u32) -> rusqlite::Result<(Vec<T>, bool)> {
+    let mut items = rows.collect::<rusqlite::Result<Vec<T>>>()?;
+    let has_more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    Ok((items, has_more))
+}
+
 /// A room and its key, from `room_columns!`.
 pub(crate) fn room(row: &Row<'_>) -> rusqlite::Result<(i64, Room)> {
     Ok((

@@ -1,18 +1,23 @@
-//! Rooms: creation.
+//! Rooms: creation, change, deletion.
 
 use super::answer::Success;
-use super::call::CreateRoom;
-use super::error::ApiError;
+use super::call::{ChangeRoom, CreateRoom};
+use super::error::{ApiError, ErrorCode};
 use super::serve::wrong_reply;
 use crate::auth::unknown_key;
 use crate::core::Core;
 use crate::id::{RoomId, Seq, TenantKey, UserId};
 use crate::model::{Role, RoomType, dm_unique_key};
 use crate::operations::{Origin, Step};
-use crate::store::{Actor, CreatedRoom, NewRoom, StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::store::{
+    Actor, ChangeRoomRefusal, CreatedRoom, DeleteRoomRefusal, NewRoom, RoomChange, StoreFailure, StoreReply,
+    StoreRequest, StoreResult,
+};
 
 /// Most members of a room at its creation, its creator included.
 pub(crate) const ROOM_MEMBERS_MAX: usize = 10_000;
+/// A dm has as many members from its creation to its end.
+const DM_MEMBERS: u32 = 2;
 
 impl Core {
     pub(crate) fn create_room(&mut self, origin: Origin, tenant: TenantKey, actor: Actor, room: CreateRoom) {
@@ -51,12 +56,14 @@ impl Core {
         };
         let answer = match result {
             Ok(StoreReply::RoomCreated(CreatedRoom::New(room))) => {
-                self.join_online(tenant, &room.room_id, &members, Seq(0));
+                let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+                self.join_online(tenant, &room.room_id, &members, Seq(0), count);
+                self.publish_room_created(&room);
                 Ok(Success::RoomCreated(Box::new(room)))
             }
             Ok(StoreReply::RoomCreated(CreatedRoom::Existing { room, members })) => {
                 // An earlier creation whose outcome was unknown may have made it.
-                self.join_online(tenant, &room.room_id, &members, Seq(0));
+                self.join_online(tenant, &room.room_id, &members, Seq(0), DM_MEMBERS);
                 self.room_advanced(&room.room_id, room.last_seq);
                 match actor {
                     Actor::User(user) if !members.contains(&user) => Err(ApiError::not_member()),
@@ -74,6 +81,81 @@ impl Core {
         };
         self.answer(origin, answer);
     }
+
+    pub(crate) fn change_room(&mut self, origin: Origin, tenant: TenantKey, actor: Actor, change: ChangeRoom) {
+        let ChangeRoom { room_id, name, metadata } = change;
+        let request = StoreRequest::ChangeRoom(Box::new(RoomChange { tenant, room_id, actor, name, metadata }));
+        self.submit_for(tenant, origin, request, |origin| Step::ChangeRoom { origin });
+    }
+
+    pub(crate) fn on_room_changed(&mut self, origin: Origin, result: StoreResult) {
+        let answer = match result {
+            Ok(StoreReply::RoomChanged(Ok(room))) => {
+                self.publish_room_updated(&room);
+                Ok(Success::Room(Box::new(room)))
+            }
+            Ok(StoreReply::RoomChanged(Err(refusal))) => Err(refusal.into()),
+            Ok(_) => Err(wrong_reply()),
+            Err(failure) => return self.refuse(origin, failure),
+        };
+        self.answer(origin, answer);
+    }
+
+    pub(crate) fn delete_room(&mut self, origin: Origin, tenant: TenantKey, actor: Actor, room_id: RoomId) {
+        let request = StoreRequest::DeleteRoom { tenant, room_id: room_id.clone(), actor, now: self.now.wall };
+        self.submit_for(tenant, origin, request, |origin| Step::DeleteRoom { origin, room_id });
+    }
+
+    pub(crate) fn on_room_deleted(
+        &mut self,
+        origin: Origin,
+        room_id: RoomId,
+        tenant: Option<TenantKey>,
+        result: StoreResult,
+    ) {
+        let answer = match result {
+            Ok(StoreReply::RoomDeleted(Ok(()))) => {
+                self.publish_room_deleted(&room_id);
+                self.sweep_now();
+                Ok(Success::Done)
+            }
+            Ok(StoreReply::RoomDeleted(Err(refusal))) => Err(refusal.into()),
+            Ok(_) => Err(wrong_reply()),
+            Err(failure) => {
+                if let Some(tenant) = tenant.filter(|_| failure == StoreFailure::OutcomeUnknown) {
+                    self.recover_room(tenant, room_id, Vec::new());
+                }
+                return self.refuse(origin, failure);
+            }
+        };
+        self.answer(origin, answer);
+    }
+}
+
+impl From<ChangeRoomRefusal> for ApiError {
+    fn from(refusal: ChangeRoomRefusal) -> Self {
+        match refusal {
+            ChangeRoomRefusal::Access(access) => access.into(),
+            ChangeRoomRefusal::NotAdmin => not_admin(),
+        }
+    }
+}
+
+impl From<DeleteRoomRefusal> for ApiError {
+    fn from(refusal: DeleteRoomRefusal) -> Self {
+        match refusal {
+            DeleteRoomRefusal::Access(access) => access.into(),
+            DeleteRoomRefusal::NotAdmin => not_admin(),
+            DeleteRoomRefusal::IsDm => {
+                Self::new(ErrorCode::Authorization, "a dm is deleted by the tenant itself: leave X-User-Id out")
+            }
+        }
+    }
+}
+
+/// 403 for what an admin of the room may do.
+pub(super) fn not_admin() -> ApiError {
+    ApiError::new(ErrorCode::Authorization, "the user is not an admin of this room")
 }
 
 /// Who is in a new room, with their roles (protocol, section 4). Nobody is named twice.

@@ -3,11 +3,11 @@
 use super::answer::{Answer, Success};
 use super::call::{Access, ApiRequest, Call, MembersQuery, PublicCall, TenantCall, UserCall, UserHeader};
 use super::error::{ApiError, ErrorCode};
-use super::stubs::no_subscription;
 use crate::auth::{Bucket, Waiter, overloaded, unknown_key};
 use crate::core::{Core, Phase};
 use crate::effect::Effect;
 use crate::id::{RequestId, RoomId, Seq, TenantKey, UserId};
+use crate::notifications::no_subscription;
 use crate::operations::{Origin, Step};
 use crate::secret::Secret;
 use crate::store::{AccessRefusal, AcknowledgeRefusal, Actor, PageBounds, StoreReply, StoreRequest, StoreResult};
@@ -69,6 +69,9 @@ impl Core {
         result: Result<Success, ApiError>,
     ) {
         self.counters.requests_answered += 1;
+        if let Some(arrival) = self.arrivals.remove(&request) {
+            self.counters.rest_latency.observe(self.now.mono - arrival);
+        }
         let rate_limit = tenant.and_then(|tenant| self.tenants.rate_limit(tenant, bucket, self.now.mono));
         self.emit(Effect::Respond { request, answer: Box::new(Answer { rate_limit, result }) });
     }
@@ -308,14 +311,23 @@ impl Core {
         self.submit_for(tenant, origin, request, |origin| Step::Acknowledge { origin, room_id, user_id });
     }
 
-    pub(crate) fn on_acknowledged(&mut self, origin: Origin, room_id: RoomId, user_id: UserId, result: StoreResult) {
+    pub(crate) fn on_acknowledged(
+        &mut self,
+        origin: Origin,
+        room_id: RoomId,
+        user_id: UserId,
+        tenant: Option<TenantKey>,
+        result: StoreResult,
+    ) {
         let acknowledged = match result {
             Ok(StoreReply::Acknowledged(Ok(acknowledged))) => acknowledged,
             Ok(StoreReply::Acknowledged(Err(refusal))) => return self.answer(origin, Err(refusal.into())),
             Ok(_) => return self.answer(origin, Err(wrong_reply())),
             Err(failure) => return self.refuse(origin, failure),
         };
-        self.publish_ack(&origin, &room_id, &user_id, acknowledged);
+        if let Some(tenant) = tenant {
+            self.publish_ack(&origin, tenant, &room_id, &user_id, acknowledged);
+        }
         self.answer(origin, Ok(Success::Acknowledged { room_id, last_ack: acknowledged.last_ack }));
     }
 }

@@ -348,6 +348,7 @@ const fn in_event(event: &Event) {
     match event {
         Event::Ready
         | Event::TenantCreated { tenant_id: _ }
+        | Event::TenantDeleted { tenant_id: _ }
         | Event::StoreFailed { op: _, failure: _ }
         | Event::StoreTimedOut { op: _ }
         | Event::RoomRecovered { room_id: _ } => {}

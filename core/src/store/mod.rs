@@ -253,7 +253,7 @@ pub enum StoreRequest {
     },
     /// Stores a notification; nobody is told yet. → [`StoreReply::Notified`]
     Notify(Box<NewNotification>),
-    /// The notifications that are not expanded to their end, oldest first. → [`StoreReply::Expansions`]
+    /// The notifications that are not expanded to their end, oldest first, [`EXPANSIONS_LISTED_MAX`] at the most. → [`StoreReply::Expansions`]
     ListExpansions,
     /// Goes on with a notification: the next of its users get it, those who are to have it when they come online too.
     /// Of each user's pending ones the newest [`PENDING_NOTIFICATIONS_MAX`] stay. → [`StoreReply::Expanded`]
@@ -315,6 +315,8 @@ pub enum StoreRequest {
 
 /// How many pending notifications wait for a user at the most (protocol, section 6).
 pub const PENDING_NOTIFICATIONS_MAX: u32 = 1_000;
+/// How many notifications that are not expanded a store lists at once.
+pub const EXPANSIONS_LISTED_MAX: u32 = 10_000;
 /// How many topics a user subscribes to at the most (protocol, section 6).
 pub const SUBSCRIPTIONS_MAX: u32 = 1_000;
 

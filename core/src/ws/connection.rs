@@ -1,8 +1,9 @@
 //! A connection's life: the handshake, its frames, its end.
 
+use super::catch_up::{SyncKind, SyncRequest};
 use super::client::{ClientFrame, Command, FrameBucket};
 use super::handshake::{BacklogChoice, HandshakeCredentials, HandshakeRequest};
-use super::server::{ack_received, connected, error, pong};
+use super::server::{connected, error, pong};
 use super::session::Due;
 use crate::api::{ApiError, ErrorCode, UserHeader, invalid_user};
 use crate::auth::{Bucket, Waiter, overloaded, unknown_key};
@@ -127,17 +128,18 @@ impl Core {
             FrameBucket::Tenant => self.tenants.charge(tenant, Bucket::Requests, now),
         };
         let command = charged.map_err(ApiError::rate_limited).and(command);
-        let origin = Origin::Frame { conn, request_id };
+        self.confirm_notifications(conn);
+        let origin = Origin::Frame { conn, request_id: request_id.clone() };
         match command {
             Ok(Command::SendMessage(message)) => self.send_message(origin, tenant, user, *message),
             Ok(Command::Acknowledge { room_id, seq }) => self.acknowledge(origin, tenant, user, room_id, seq),
-            Ok(Command::Ping) => {
-                if let Origin::Frame { request_id, .. } = origin {
-                    self.send_own(conn, pong(request_id.as_deref()));
-                }
+            Ok(Command::Ping) => self.send_own(conn, pong(request_id.as_deref())),
+            Ok(Command::Typing { room_id, action }) => self.type_in(origin, conn, tenant, user, room_id, action),
+            Ok(Command::Subscribe { room_id, after }) => {
+                self.sync_again(conn, SyncRequest { kind: SyncKind::Subscribe { room_id, after }, request_id });
             }
-            Ok(Command::Typing { .. } | Command::Subscribe { .. } | Command::Resume { .. }) => {
-                self.answer(origin, Err(ApiError::new(ErrorCode::Internal, "not written")));
+            Ok(Command::Resume { rooms }) => {
+                self.sync_again(conn, SyncRequest { kind: SyncKind::Resume { rooms }, request_id });
             }
             Err(error) => {
                 self.answer(origin, Err(error));
@@ -153,6 +155,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.heard(now);
         }
+        self.confirm_notifications(conn);
     }
 
     pub(crate) fn on_flushed(&mut self, conn: ConnId, frames: u32, size_bytes: u64, peer_reads: bool) {
@@ -161,22 +164,21 @@ impl Core {
             return;
         };
         session.flushed(frames, size_bytes, peer_reads, now);
-        while let Some((room_id, user_id, seq)) =
-            self.sessions.get_mut(conn).and_then(|session| session.take_kept_ack())
-        {
-            self.send_own(conn, ack_received(&room_id, seq, &user_id, None));
+        while let Some(broadcast) = self.sessions.get_mut(conn).and_then(|session| session.take_kept()) {
+            self.send_own(conn, broadcast.frame());
         }
-        self.conclude_backlog(conn);
+        self.conclude_sync(conn);
         self.read_on(conn);
     }
 
     pub(crate) fn on_closed(&mut self, conn: ConnId) {
-        let Some((session, rooms)) = self.sessions.remove(conn) else {
+        let Some((session, rooms)) = self.sessions.remove(conn, self.now.mono) else {
             return;
         };
         for room_id in rooms {
             self.audiences.leave(&room_id, conn);
         }
+        self.stop_typings_of(conn, session.tenant, &session.user);
         self.tenants.release(session.tenant);
     }
 

@@ -1,9 +1,11 @@
 //! A connection's state: whose it is, what waits for it, when it was heard of.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
-use super::sync::{CatchUp, KeptAcks};
-use crate::id::{ConnId, RoomId, Seq, TenantKey, UserId};
+use super::catch_up::{CatchUp, ChangeRoute};
+use super::kept::{Kept, Replaceable};
+use super::server::Frame;
+use crate::id::{NotificationKey, RoomId, Seq, TenantKey, UserId};
 use crate::limits::TokenBucket;
 use crate::time::{Micros, MonoMicros};
 use crate::{FLUSH_REPORT_BYTES, FLUSH_REPORT_FRAMES};
@@ -21,6 +23,8 @@ const PING_INTERVAL: Micros = Micros::from_secs(30);
 const SILENCE_MAX: Micros = Micros::from_secs(60);
 /// A connection that has not answered its ping for so long makes room for another of its user.
 const PING_ANSWER_MAX: Micros = Micros::from_secs(10);
+/// How many notifications are noted as sent to a connection, at 16 bytes each.
+const UNCONFIRMED_MAX: usize = 4_096;
 
 /// A connection.
 #[derive(Debug)]
@@ -34,15 +38,30 @@ pub(crate) struct Session {
     next_ping: MonoMicros,
     unanswered_ping: Option<MonoMicros>,
     pub(crate) catch_up: Option<Box<CatchUp>>,
-    kept_acks: Option<Box<KeptAcks>>,
-    waits_for_reader: bool,
+    kept: Option<Box<Kept>>,
+    unconfirmed: Option<Box<Unconfirmed>>,
+    pub(super) waits_for_reader: bool,
 }
+
+/// A notification that was sent, but whose reader was not heard of since.
+#[derive(Debug, Clone, Copy)]
+struct SentNotification {
+    notification: NotificationKey,
+    /// How many frames were sent to the connection, this one included.
+    frames_sent: u64,
+}
+
+/// Those of a connection, in the order they were sent.
+#[derive(Debug, Default)]
+struct Unconfirmed(VecDeque<SentNotification>);
 
 /// What waits for a connection, as far as the driver has reported.
 #[derive(Debug)]
 pub(crate) struct QueueLoad {
     frames: u32,
     size_bytes: u64,
+    /// How many frames were ever counted.
+    frames_sent: u64,
     /// When the connection last took something, or something began to wait.
     last_taken: MonoMicros,
     /// The first ping that was sent since: the driver reports what left before it when it leaves.
@@ -51,7 +70,7 @@ pub(crate) struct QueueLoad {
 
 impl QueueLoad {
     const fn empty(now: MonoMicros) -> Self {
-        Self { frames: 0, size_bytes: 0, last_taken: now, pinged: None }
+        Self { frames: 0, size_bytes: 0, frames_sent: 0, last_taken: now, pinged: None }
     }
 
     /// Counts a frame as waiting if it fits; a single one always fits an empty queue.
@@ -67,8 +86,14 @@ impl QueueLoad {
             self.pinged = None;
         }
         self.frames += 1;
+        self.frames_sent += 1;
         self.size_bytes += size_bytes;
         true
+    }
+
+    /// How many frames have left for the wire, as far as the driver has reported.
+    fn frames_flushed(&self) -> u64 {
+        self.frames_sent - u64::from(self.frames)
     }
 
     const fn flushed(&mut self, frames: u32, size_bytes: u64, now: MonoMicros) {
@@ -100,7 +125,7 @@ pub(crate) enum Due {
 }
 
 impl Session {
-    fn new(tenant: TenantKey, user: UserId, now: MonoMicros) -> Self {
+    pub(super) fn new(tenant: TenantKey, user: UserId, now: MonoMicros) -> Self {
         Self {
             tenant,
             user,
@@ -111,7 +136,8 @@ impl Session {
             next_ping: now + PING_INTERVAL,
             unanswered_ping: None,
             catch_up: None,
-            kept_acks: None,
+            kept: None,
+            unconfirmed: None,
             waits_for_reader: false,
         }
     }
@@ -136,21 +162,13 @@ impl Session {
         self.catch_up.as_ref().is_some_and(|catch_up| catch_up.contains(room_id))
     }
 
-    pub(crate) fn catch_up(&self) -> Option<&CatchUp> {
-        self.catch_up.as_deref()
-    }
-
-    pub(crate) fn catch_up_mut(&mut self) -> Option<&mut CatchUp> {
-        self.catch_up.as_deref_mut()
-    }
-
-    /// Begins with the backlog.
-    pub(crate) fn set_catch_up(&mut self, catch_up: CatchUp) {
-        self.catch_up = Some(Box::new(catch_up));
+    /// What it catches up in; made where it is live.
+    pub(crate) fn catch_up_mut(&mut self) -> &mut CatchUp {
+        self.catch_up.get_or_insert_default()
     }
 
     pub(crate) fn catch_up_from(&mut self, room_id: &RoomId, cursor: Seq) {
-        self.catch_up.get_or_insert_default().add(room_id, cursor);
+        self.catch_up_mut().add(room_id, cursor);
     }
 
     pub(crate) fn drop_finished_catch_up(&mut self) {
@@ -165,36 +183,88 @@ impl Session {
         }
     }
 
-    /// Whether an earlier ack of the same user is kept, which a later one must not overtake.
-    pub(crate) fn has_kept_ack(&self, room_id: &RoomId, user_id: &UserId) -> bool {
-        self.kept_acks.as_ref().is_some_and(|kept| kept.contains(room_id, user_id))
+    /// Decides who tells of a change of a message in a room whose newest pushed message is `last_pushed`.
+    pub(crate) fn route_change(&mut self, room_id: &RoomId, seq: Seq, frame: &Frame, last_pushed: Seq) -> ChangeRoute {
+        match &mut self.catch_up {
+            Some(catch_up) => catch_up.route_change(room_id, seq, frame, last_pushed),
+            None if seq <= last_pushed => ChangeRoute::Tell,
+            None => ChangeRoute::Skip,
+        }
+    }
+
+    /// Forgets a room that the connection is to hear no more of.
+    pub(crate) fn leave_room(&mut self, room_id: &RoomId) {
+        if let Some(catch_up) = &mut self.catch_up {
+            catch_up.remove(room_id);
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.drop_room(room_id);
+        }
+        self.kept.take_if(|kept| kept.is_empty());
+    }
+
+    /// Whether pending notifications are yet to be read, so that a new one must not be pushed.
+    pub(crate) fn defers_notification(&mut self) -> bool {
+        self.catch_up.as_mut().is_some_and(|catch_up| catch_up.defers_notification())
+    }
+
+    /// Notes that a notification was just sent, which waits until the connection is heard of.
+    pub(crate) fn await_confirmation(&mut self, notification: NotificationKey) {
+        let unconfirmed = self.unconfirmed.get_or_insert_default();
+        // One that is not noted comes again with the next connect.
+        if unconfirmed.0.len() < UNCONFIRMED_MAX {
+            unconfirmed.0.push_back(SentNotification { notification, frames_sent: self.queue.frames_sent });
+        }
+    }
+
+    /// Whether a notification reached the connection, which was just heard of.
+    pub(crate) fn has_confirmed(&self) -> bool {
+        let first = self.unconfirmed.as_ref().and_then(|unconfirmed| unconfirmed.0.front());
+        first.is_some_and(|sent| sent.frames_sent <= self.queue.frames_flushed())
+    }
+
+    /// The notifications that reached the connection, which was just heard of.
+    pub(crate) fn take_confirmed(&mut self) -> Vec<NotificationKey> {
+        let Some(unconfirmed) = &mut self.unconfirmed else {
+            return Vec::new();
+        };
+        let flushed = self.queue.frames_flushed();
+        let count = unconfirmed.0.iter().take_while(|sent| sent.frames_sent <= flushed).count();
+        let confirmed = unconfirmed.0.drain(..count).map(|sent| sent.notification).collect();
+        self.unconfirmed.take_if(|unconfirmed| unconfirmed.0.is_empty());
+        confirmed
+    }
+
+    /// Whether an earlier one about the same is kept, which must not be overtaken.
+    pub(crate) fn keeps_earlier(&self, broadcast: &Replaceable) -> bool {
+        self.kept.as_ref().is_some_and(|kept| kept.holds_earlier(broadcast))
+    }
+
+    /// Keeps a broadcast until the queue has room; says whether it was kept.
+    pub(crate) fn keep(&mut self, broadcast: Replaceable) -> bool {
+        self.kept.get_or_insert_default().keep(broadcast)
     }
 
     /// Forgets a kept ack, because a later one is told at once.
     pub(crate) fn drop_kept_ack(&mut self, room_id: &RoomId, user_id: &UserId) {
-        if let Some(kept) = &mut self.kept_acks {
-            kept.remove(room_id, user_id);
+        if let Some(kept) = &mut self.kept {
+            kept.drop_ack(room_id, user_id);
         }
-        self.kept_acks.take_if(|kept| kept.is_empty());
+        self.kept.take_if(|kept| kept.is_empty());
     }
 
-    /// Keeps another's ack until the queue has room; says whether it was kept.
-    pub(crate) fn keep_ack(&mut self, room_id: &RoomId, user_id: &UserId, seq: Seq) -> bool {
-        self.kept_acks.get_or_insert_default().keep(room_id, user_id, seq)
-    }
-
-    /// The next kept ack, if the queue has room again.
-    pub(crate) fn take_kept_ack(&mut self) -> Option<(RoomId, UserId, Seq)> {
+    /// The next kept broadcast, if the queue has room again.
+    pub(crate) fn take_kept(&mut self) -> Option<Replaceable> {
         if !self.is_below_low_water() {
             return None;
         }
-        let kept = self.kept_acks.as_mut()?.take_first();
-        self.kept_acks.take_if(|kept| kept.is_empty());
-        kept
+        let next = self.kept.as_mut()?.take_first();
+        self.kept.take_if(|kept| kept.is_empty());
+        next
     }
 
     /// What is due; a ping counts as sent.
-    fn take_due(&mut self, now: MonoMicros) -> Due {
+    pub(super) fn take_due(&mut self, now: MonoMicros) -> Due {
         if self.silent_at().is_some_and(|at| at <= now) {
             return Due::Silent;
         }
@@ -216,178 +286,12 @@ impl Session {
         Some((self.last_heard + SILENCE_MAX).max(pinged + PING_ANSWER_MAX))
     }
 
-    fn wake_at(&self) -> MonoMicros {
+    pub(super) fn wake_at(&self) -> MonoMicros {
         let ends = [self.silent_at(), self.queue.stuck_at()];
         ends.into_iter().flatten().fold(self.next_ping, MonoMicros::min)
     }
 
-    fn ignores_its_ping(&self, now: MonoMicros) -> bool {
+    pub(super) fn ignores_its_ping(&self, now: MonoMicros) -> bool {
         self.unanswered_ping.is_some_and(|since| now - since >= PING_ANSWER_MAX)
-    }
-}
-
-/// The connections, by name and by user.
-#[derive(Debug, Default)]
-pub(crate) struct Sessions {
-    by_conn: BTreeMap<ConnId, Session>,
-    by_user: BTreeMap<(TenantKey, UserId), Presence>,
-    wakes: BTreeSet<(MonoMicros, ConnId)>,
-    waiting_for_reader: VecDeque<ConnId>,
-}
-
-/// A user who is online.
-#[derive(Debug, Default)]
-struct Presence {
-    conns: Vec<UserConn>,
-    rooms: BTreeSet<RoomId>,
-}
-
-/// A connection of a user's.
-#[derive(Debug, Clone, Copy)]
-struct UserConn {
-    conn: ConnId,
-    /// It has joined the audiences of the user's rooms; else it is about to.
-    has_joined: bool,
-}
-
-impl Presence {
-    fn joined(&self) -> Vec<ConnId> {
-        self.conns.iter().filter(|own| own.has_joined).map(|own| own.conn).collect()
-    }
-}
-
-impl Sessions {
-    pub(crate) fn open(&mut self, conn: ConnId, tenant: TenantKey, user: UserId, now: MonoMicros) {
-        let session = Session::new(tenant, user.clone(), now);
-        self.wakes.insert((session.wake_at(), conn));
-        let conns = &mut self.by_user.entry((tenant, user)).or_default().conns;
-        // Most users have one connection: the usual first allocation would be for four.
-        conns.reserve_exact(1);
-        conns.push(UserConn { conn, has_joined: false });
-        let earlier = self.by_conn.insert(conn, session);
-        assert!(earlier.is_none(), "the driver named two connections {conn:?}");
-    }
-
-    /// Forgets a connection. Hands back its state, and the rooms whose audiences it had joined.
-    pub(crate) fn remove(&mut self, conn: ConnId) -> Option<(Session, Vec<RoomId>)> {
-        let session = self.by_conn.remove(&conn)?;
-        let user = (session.tenant, session.user.clone());
-        let mut rooms = Vec::new();
-        if let Some(presence) = self.by_user.get_mut(&user) {
-            if presence.joined().contains(&conn) {
-                rooms.extend(presence.rooms.iter().cloned());
-            }
-            presence.conns.retain(|own| own.conn != conn);
-            if presence.conns.is_empty() {
-                self.by_user.remove(&user);
-            }
-        }
-        Some((session, rooms))
-    }
-
-    pub(crate) fn get(&self, conn: ConnId) -> Option<&Session> {
-        self.by_conn.get(&conn)
-    }
-
-    pub(crate) fn get_mut(&mut self, conn: ConnId) -> Option<&mut Session> {
-        self.by_conn.get_mut(&conn)
-    }
-
-    pub(crate) fn contains(&self, conn: ConnId) -> bool {
-        self.by_conn.contains_key(&conn)
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.by_conn.len() as u64
-    }
-
-    pub(crate) fn all(&self) -> Vec<ConnId> {
-        self.by_conn.keys().copied().collect()
-    }
-
-    pub(crate) fn count_of(&self, tenant: TenantKey, user: &UserId) -> usize {
-        self.by_user.get(&(tenant, user.clone())).map_or(0, |presence| presence.conns.len())
-    }
-
-    /// A connection of the user that has not answered its ping for too long.
-    pub(crate) fn unresponsive_of(&self, tenant: TenantKey, user: &UserId, now: MonoMicros) -> Option<ConnId> {
-        let presence = self.by_user.get(&(tenant, user.clone()))?;
-        let mut conns = presence.conns.iter().map(|own| own.conn);
-        conns.find(|conn| self.get(*conn).is_some_and(|session| session.ignores_its_ping(now)))
-    }
-
-    /// Notes the rooms whose audiences a connection has joined, which are all of its user's.
-    pub(crate) fn enter_rooms(&mut self, conn: ConnId, rooms: BTreeSet<RoomId>) {
-        let Some(session) = self.by_conn.get(&conn) else {
-            return;
-        };
-        if let Some(presence) = self.by_user.get_mut(&(session.tenant, session.user.clone())) {
-            presence.rooms = rooms;
-            if let Some(own) = presence.conns.iter_mut().find(|own| own.conn == conn) {
-                own.has_joined = true;
-            }
-        }
-    }
-
-    /// Whether a connection of the user has joined the audiences of its rooms.
-    pub(crate) fn has_joined(&self, tenant: TenantKey, user: &UserId) -> bool {
-        self.by_user.get(&(tenant, user.clone())).is_some_and(|presence| !presence.joined().is_empty())
-    }
-
-    /// Adds a room to a user's; hands back the connections that are to join its audience.
-    pub(crate) fn join_room(&mut self, tenant: TenantKey, user: &UserId, room_id: &RoomId) -> Vec<ConnId> {
-        let Some(presence) = self.by_user.get_mut(&(tenant, user.clone())) else {
-            return Vec::new();
-        };
-        let joined = presence.joined();
-        if joined.is_empty() || !presence.rooms.insert(room_id.clone()) {
-            return Vec::new();
-        }
-        joined
-    }
-
-    pub(crate) fn next_wake(&self) -> Option<MonoMicros> {
-        self.wakes.first().map(|(at, _)| *at)
-    }
-
-    /// The next connection for which something is due.
-    pub(crate) fn take_due(&mut self, now: MonoMicros) -> Option<(ConnId, Due)> {
-        while let Some(&(at, conn)) = self.wakes.first().filter(|(at, _)| *at <= now) {
-            self.wakes.remove(&(at, conn));
-            let Some(session) = self.by_conn.get_mut(&conn) else {
-                continue;
-            };
-            let due = session.take_due(now);
-            if matches!(due, Due::Nothing | Due::Ping) {
-                self.wakes.insert((session.wake_at(), conn));
-            }
-            if due != Due::Nothing {
-                return Some((conn, due));
-            }
-        }
-        None
-    }
-
-    pub(crate) fn wait_for_reader(&mut self, conn: ConnId) {
-        if let Some(session) = self.by_conn.get_mut(&conn)
-            && !std::mem::replace(&mut session.waits_for_reader, true)
-        {
-            self.waiting_for_reader.push_back(conn);
-        }
-    }
-
-    pub(crate) fn is_waiting_for_reader(&self, conn: ConnId) -> bool {
-        self.get(conn).is_some_and(|session| session.waits_for_reader)
-    }
-
-    /// The next connection that waits to read on; those that are gone meanwhile are left out.
-    pub(crate) fn next_waiting_for_reader(&mut self) -> Option<ConnId> {
-        while let Some(conn) = self.waiting_for_reader.pop_front() {
-            if let Some(session) = self.by_conn.get_mut(&conn) {
-                session.waits_for_reader = false;
-                return Some(conn);
-            }
-        }
-        None
     }
 }

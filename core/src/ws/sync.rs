@@ -1,174 +1,30 @@
 //! Catching up: how a connection gets what was not pushed to it.
 //!
-//! The backlog on connect, a slow reader and a gap in a room's numbers are one mechanism. A room that a connection is
-//! catching up in has a cursor: all up to it was sent. Pages past the cursor are read from the store and sent as the
-//! connection's queue empties, one page under way at a time. A page is cut at the room's newest *pushed* message, which
-//! a reader may have seen earlier than the core: when the cursor reaches that, the room is live, and everything past it
-//! is yet to be pushed. So on any connection a room's messages come in order, without a gap and without a repeat.
+//! The backlog on connect, what a client asks to be sent again, a slow reader and a gap in a room's numbers are one
+//! mechanism. A room that a connection is catching up in has a cursor: all up to it was sent. Pages past the cursor are
+//! read from the store and sent as the connection's queue empties, one page under way at a time. A page is cut at the
+//! room's newest *pushed* message, which a reader may have seen earlier than the core: when the cursor reaches that, the
+//! room is live, and everything past it is yet to be pushed. So on any connection a room's messages come in order,
+//! without a gap and without a repeat.
 
-use std::collections::{BTreeMap, VecDeque};
-
-use super::server::{Frame, SyncSummary, sync_complete};
+use super::catch_up::{NextRead, PageEnd, SyncEnd, SyncKind, SyncRequest};
+use super::server::{Frame, resume_complete, subscribe_complete, sync_complete};
+use crate::api::ApiError;
+use crate::auth::overloaded;
 use crate::core::Core;
 use crate::effect::CloseReason;
-use crate::id::{ConnId, OpId, RoomId, Seq, UserId};
+use crate::id::{ConnId, OpId, RoomId, Seq, TenantKey, UserId};
 use crate::operations::Step;
-use crate::store::{BacklogRoom, Lane, PageBounds, StoreReply, StoreRequest, StoreResult};
+use crate::store::{
+    BacklogRoom, Lane, NotificationPage, PageBounds, PendingNotifications, RoomPosition, StoreReply, StoreRequest,
+    StoreResult,
+};
+use crate::time::UnixMillis;
 use crate::ws::BacklogChoice;
 
-/// Of a room with more missed messages only so many of the newest come on connect (protocol, section 7).
-const BACKLOG_MESSAGES_MAX: u64 = 1_000;
 const PAGE: PageBounds = PageBounds { messages: 100, size_bytes: 256 * 1024 };
-
-/// How many request ids are kept for a connection: more than it may have waiting.
-const REQUEST_IDS_MAX: usize = 1_024;
-
-/// How far a page was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum PageEnd {
-    /// All of it that was pushed.
-    Taken,
-    /// Up to what the queue takes.
-    QueueFull,
-}
-
-/// The rooms in which a connection is not live.
-#[derive(Debug, Default)]
-pub(crate) struct CatchUp {
-    rooms: BTreeMap<RoomId, RoomCatchUp>,
-    /// The same rooms, in the order they are served.
-    turns: VecDeque<RoomId>,
-    reading: Option<OpId>,
-    /// Until `sync.complete` was sent.
-    backlog: Option<Backlog>,
-}
-
-#[derive(Debug)]
-struct RoomCatchUp {
-    cursor: Seq,
-    /// The newest message at the connect, while the cursor is short of it.
-    backlog_until: Option<Seq>,
-    /// Of the connection's own messages that are yet to be sent.
-    request_ids: BTreeMap<Seq, String>,
-}
-
-#[derive(Debug, Default)]
-struct Backlog {
-    summary: SyncSummary,
-    rooms_left: usize,
-}
-
-impl CatchUp {
-    pub(crate) fn contains(&self, room_id: &RoomId) -> bool {
-        self.rooms.contains_key(room_id)
-    }
-
-    pub(crate) fn is_over(&self) -> bool {
-        self.rooms.is_empty() && self.backlog.is_none()
-    }
-
-    /// Puts a room that was live behind the others.
-    pub(crate) fn add(&mut self, room_id: &RoomId, cursor: Seq) {
-        if !self.contains(room_id) {
-            let room = RoomCatchUp { cursor, backlog_until: None, request_ids: BTreeMap::new() };
-            self.rooms.insert(room_id.clone(), room);
-            self.turns.push_back(room_id.clone());
-        }
-    }
-
-    /// Keeps the `request_id` of a message of the connection's own until that is sent. Says whether it could.
-    pub(crate) fn keep_request_id(&mut self, room_id: &RoomId, seq: Seq, request_id: &str) -> bool {
-        let kept: usize = self.rooms.values().map(|room| room.request_ids.len()).sum();
-        if kept >= REQUEST_IDS_MAX {
-            return false;
-        }
-        if let Some(room) = self.rooms.get_mut(room_id).filter(|room| room.cursor < seq) {
-            room.request_ids.insert(seq, request_id.to_owned());
-        }
-        true
-    }
-
-    fn of_backlog(rooms: &[BacklogRoom]) -> Self {
-        let mut catch_up = Self { backlog: Some(Backlog::default()), ..Self::default() };
-        for BacklogRoom { room_id, last_ack, last_seq, members: _ } in rooms {
-            if last_ack >= last_seq {
-                continue;
-            }
-            let cursor = Seq(last_ack.0.max(last_seq.0.saturating_sub(BACKLOG_MESSAGES_MAX)));
-            catch_up.add(room_id, cursor);
-            if let Some(room) = catch_up.rooms.get_mut(room_id) {
-                room.backlog_until = Some(*last_seq);
-            }
-            if let Some(backlog) = &mut catch_up.backlog {
-                backlog.rooms_left += 1;
-                backlog.summary.rooms += 1;
-                if cursor > *last_ack {
-                    backlog.summary.truncated.insert(room_id.clone(), cursor.next());
-                }
-            }
-        }
-        catch_up
-    }
-
-    /// Takes a page of a room: what of it is to be sent, the sender's frames with their request ids. `takes` says
-    /// whether there is room for one more frame; what does not fit is read again later.
-    fn take_page(
-        &mut self,
-        room_id: &RoomId,
-        page: Vec<(Seq, Frame)>,
-        last_pushed: Seq,
-        mut takes: impl FnMut(&Frame) -> bool,
-    ) -> (Vec<Frame>, PageEnd) {
-        let mut frames = Vec::with_capacity(page.len());
-        let Some(room) = self.rooms.get_mut(room_id) else {
-            return (frames, PageEnd::Taken);
-        };
-        for (seq, frame) in page.into_iter().take_while(|(seq, _)| *seq <= last_pushed) {
-            assert_eq!(seq, room.cursor.next(), "the store's page of {room_id} has a gap");
-            let frame = match room.request_ids.get(&seq) {
-                Some(request_id) => frame.with_request_id(request_id),
-                None => frame,
-            };
-            if !takes(&frame) {
-                return (frames, PageEnd::QueueFull);
-            }
-            room.request_ids.remove(&seq);
-            room.cursor = seq;
-            if let Some(backlog) = self.backlog.as_mut().filter(|_| room.backlog_until.is_some()) {
-                backlog.summary.messages += 1;
-            }
-            if room.backlog_until == Some(seq) {
-                room.end_backlog(self.backlog.as_mut());
-            }
-            frames.push(frame);
-        }
-        // A room that shows nothing past the cursor is gone: there is nothing to wait for.
-        if frames.is_empty() || room.cursor >= last_pushed {
-            room.end_backlog(self.backlog.as_mut());
-            self.rooms.remove(room_id);
-            // Pages are read of the first in turn alone.
-            if self.turns.front() == Some(room_id) {
-                self.turns.pop_front();
-            } else {
-                self.turns.retain(|turn| turn != room_id);
-            }
-        }
-        (frames, PageEnd::Taken)
-    }
-
-    /// The summary, once the backlog as it stood at the connect was sent.
-    fn summary(&self) -> Option<&SyncSummary> {
-        self.backlog.as_ref().filter(|backlog| backlog.rooms_left == 0).map(|backlog| &backlog.summary)
-    }
-}
-
-impl RoomCatchUp {
-    fn end_backlog(&mut self, backlog: Option<&mut Backlog>) {
-        if let (Some(_), Some(backlog)) = (self.backlog_until.take(), backlog) {
-            backlog.rooms_left -= 1;
-        }
-    }
-}
+/// For how long a notification waits: 30 days (protocol, section 6).
+const NOTIFICATION_LIFETIME_MS: i64 = 30 * 24 * 60 * 60 * 1_000;
 
 impl Core {
     /// The rooms of a connecting user are known: the connection joins their audiences and catches up.
@@ -180,25 +36,98 @@ impl Core {
         let Ok(StoreReply::Backlog(rooms)) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
         };
-        for BacklogRoom { room_id, last_seq, .. } in &rooms {
+        for BacklogRoom { room_id, last_seq, members, .. } in &rooms {
             self.room_advanced(room_id, *last_seq);
-            self.audiences.join(room_id, conn, *last_seq);
+            self.audiences.join(room_id, conn, *last_seq, *members);
+            self.audiences.set_members(room_id, *members);
         }
         if self.sessions.has_joined(tenant, &user) {
             // A room whose creation was in doubt may be new to the user's other connections.
-            for BacklogRoom { room_id, last_ack, .. } in &rooms {
-                self.join_online(tenant, room_id, std::slice::from_ref(&user), *last_ack);
+            for BacklogRoom { room_id, last_ack, members, .. } in &rooms {
+                self.join_online(tenant, room_id, std::slice::from_ref(&user), *last_ack, *members);
             }
         }
         let room_ids = rooms.iter().map(|room| room.room_id.clone()).collect();
         self.sessions.enter_rooms(conn, room_ids);
-        if choice == BacklogChoice::Stream {
-            if let Some(session) = self.sessions.get_mut(conn) {
-                session.set_catch_up(CatchUp::of_backlog(&rooms));
-            }
-            self.conclude_backlog(conn);
-            self.read_on(conn);
+        self.announce_online(tenant, &user);
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        match choice {
+            BacklogChoice::Stream => session.catch_up_mut().begin_with_backlog(&rooms),
+            BacklogChoice::Skip => session.catch_up_mut().begin_without_backlog(),
         }
+        self.conclude_sync(conn);
+        self.read_on(conn);
+    }
+
+    /// Serves `subscribe` and `resume`: one after another, behind the backlog of the connect.
+    pub(crate) fn sync_again(&mut self, conn: ConnId, request: SyncRequest) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        let request_id = request.request_id.clone();
+        if session.catch_up_mut().ask(request) {
+            self.conclude_sync(conn);
+        } else {
+            let error = ApiError::rate_limited(SYNC_RETRY_AFTER_MS);
+            self.answer_error(conn, &error, request_id.as_deref());
+        }
+    }
+
+    /// Where the user stands is known: the rooms asked for are sent again.
+    pub(crate) fn on_positions(&mut self, conn: ConnId, op: OpId, result: StoreResult) {
+        let session = self.sessions.get_mut(conn);
+        let catch_up = session.and_then(|session| session.catch_up.as_mut());
+        let Some(SyncRequest { kind, request_id }) = catch_up.and_then(|catch_up| catch_up.take_positions_read(op))
+        else {
+            return;
+        };
+        let Ok(StoreReply::Positions(positions)) = result else {
+            return self.close(conn, CloseReason::StoreUnavailable);
+        };
+        let rooms: Result<Vec<_>, ApiError> = match &kind {
+            SyncKind::Subscribe { room_id, after } => {
+                let asked = [(room_id.clone(), *after)];
+                asked.into_iter().zip(positions).map(|(asked, found)| start_at(asked, found?, "after_seq")).collect()
+            }
+            SyncKind::Resume { rooms } => {
+                let asked = rooms.iter().map(|(room_id, after)| (room_id.clone(), Some(*after)));
+                asked.zip(positions).map(|(asked, found)| start_at(asked, found?, "rooms")).collect()
+            }
+        };
+        match rooms {
+            Ok(rooms) => self.begin_again(conn, kind, request_id, rooms),
+            Err(error) => {
+                self.answer_error(conn, &error, request_id.as_deref());
+                self.conclude_sync(conn);
+            }
+        }
+    }
+
+    fn begin_again(
+        &mut self,
+        conn: ConnId,
+        kind: SyncKind,
+        request_id: Option<String>,
+        rooms: Vec<(RoomId, Seq, Seq)>,
+    ) {
+        for (room_id, _, last_seq) in &rooms {
+            self.room_advanced(room_id, *last_seq);
+        }
+        let end = match (kind, rooms.first()) {
+            (SyncKind::Subscribe { room_id, .. }, Some((_, _, last_seq))) => {
+                SyncEnd::Subscribe { request_id, room_id, last_seq: *last_seq }
+            }
+            (SyncKind::Subscribe { .. } | SyncKind::Resume { .. }, _) => SyncEnd::Resume { request_id },
+        };
+        // What the connection does not hear of it cannot catch up in.
+        let heard = rooms.into_iter().filter(|(room_id, ..)| self.audiences.contains(room_id, conn)).collect();
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.catch_up_mut().begin_again(heard, end);
+        }
+        self.conclude_sync(conn);
+        self.read_on(conn);
     }
 
     /// Reads the next page for a connection, if it catches up and its queue has room.
@@ -206,44 +135,100 @@ impl Core {
         let Some(session) = self.sessions.get(conn).filter(|session| session.is_below_low_water()) else {
             return;
         };
-        let tenant = session.tenant;
-        let next = session.catch_up().filter(|catch_up| catch_up.reading.is_none()).and_then(|catch_up| {
-            let room_id = catch_up.turns.front()?;
-            Some((room_id.clone(), catch_up.rooms.get(room_id)?.cursor))
-        });
-        let Some((room_id, after)) = next else {
+        let (tenant, user_id) = (session.tenant, session.user.clone());
+        let Some(next) = session.catch_up.as_ref().and_then(|catch_up| catch_up.next_read()) else {
             return;
         };
         if !self.operations.has_room(Lane::Read, Some(tenant)) {
             return self.sessions.wait_for_reader(conn);
         }
-        let request = StoreRequest::ReadFrames { tenant, room_id: room_id.clone(), after, bounds: PAGE };
-        let op = self.submit(Some(tenant), Step::ReadFrames { conn, room_id }, request);
-        if let Some(catch_up) = self.sessions.get_mut(conn).and_then(|session| session.catch_up_mut()) {
-            catch_up.reading = Some(op);
+        let op = match &next {
+            NextRead::Room { room_id, after } => {
+                let room_id = room_id.clone();
+                let request =
+                    StoreRequest::ReadFrames { tenant, room_id: room_id.clone(), after: *after, bounds: PAGE };
+                self.submit(Some(tenant), Step::ReadFrames { conn, room_id }, request)
+            }
+            NextRead::Notifications { after } => {
+                let request = StoreRequest::ReadNotifications(PendingNotifications {
+                    tenant,
+                    user_id,
+                    after: *after,
+                    since: UnixMillis(self.now.wall.0.saturating_sub(NOTIFICATION_LIFETIME_MS)),
+                    limit: PAGE.messages,
+                    size_bytes: PAGE.size_bytes,
+                });
+                self.submit(Some(tenant), Step::ReadNotifications { conn }, request)
+            }
+        };
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.catch_up_mut().reads(op, next);
         }
     }
 
     pub(crate) fn on_frames_read(&mut self, conn: ConnId, room_id: RoomId, op: OpId, result: StoreResult) {
-        let last_pushed = self.audiences.last_pushed(&room_id);
+        let last_pushed = self.audiences.last_pushed(&room_id).unwrap_or_default();
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let Some(catch_up) = session.catch_up.as_deref_mut().filter(|catch_up| catch_up.reading == Some(op)) else {
+        let Some(catch_up) = &mut session.catch_up else {
             return;
         };
-        catch_up.reading = None;
+        let Some(held) = catch_up.take_reading(op) else {
+            return self.read_further(conn, PageEnd::Taken);
+        };
         let Ok(StoreReply::Frames(page)) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
         };
         let now = self.now.mono;
         let queue = &mut session.queue;
         let takes = |frame: &Frame| queue.takes(frame.size_bytes(), now);
-        let (frames, end) = catch_up.take_page(&room_id, page, last_pushed.unwrap_or_default(), takes);
+        let (frames, end) = catch_up.take_page(&room_id, page, last_pushed, takes);
+        let sent_until = catch_up.cursor(&room_id).unwrap_or(last_pushed);
         for frame in frames {
             self.send_to_one(conn, frame);
         }
-        self.conclude_backlog(conn);
+        for (_, change) in held.into_iter().filter(|(seq, _)| *seq <= sent_until) {
+            self.send_own(conn, change);
+        }
+        self.read_further(conn, end);
+    }
+
+    pub(crate) fn on_notifications_read(&mut self, conn: ConnId, op: OpId, result: StoreResult) {
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return;
+        };
+        let Some(catch_up) = &mut session.catch_up else {
+            return;
+        };
+        if catch_up.take_reading(op).is_none() {
+            return self.read_further(conn, PageEnd::Taken);
+        }
+        let Ok(StoreReply::Notifications(NotificationPage { notifications, has_more })) = result else {
+            return self.close(conn, CloseReason::StoreUnavailable);
+        };
+        let mut frames = Vec::with_capacity(notifications.len());
+        let mut end = PageEnd::Taken;
+        for (notification, frame) in notifications {
+            if !session.queue.takes(frame.size_bytes(), self.now.mono) {
+                end = PageEnd::QueueFull;
+                break;
+            }
+            session.await_confirmation(notification);
+            session.catch_up_mut().sent_notification(notification);
+            frames.push(frame);
+        }
+        if end == PageEnd::Taken && !has_more {
+            session.catch_up_mut().end_notifications();
+        }
+        for frame in frames {
+            self.send_to_one(conn, frame);
+        }
+        self.read_further(conn, end);
+    }
+
+    fn read_further(&mut self, conn: ConnId, end: PageEnd) {
+        self.conclude_sync(conn);
         match end {
             PageEnd::Taken => self.read_on(conn),
             // Too much waits for the rest to be read again at once: a flush is still to be reported.
@@ -264,55 +249,71 @@ impl Core {
         }
     }
 
-    /// Says that the backlog was sent, once it was and the queue has room for it.
-    pub(crate) fn conclude_backlog(&mut self, conn: ConnId) {
+    /// Goes on to what a connection's sync needs next: its next stage, its end once the queue has room to tell it, the
+    /// next sync that the client asked for.
+    pub(crate) fn conclude_sync(&mut self, conn: ConnId) {
         let now = self.now.mono;
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        let frame = session.catch_up().and_then(CatchUp::summary).map(sync_complete);
-        if let Some(frame) = frame.filter(|frame| session.queue.takes(frame.size_bytes(), now)) {
-            if let Some(catch_up) = session.catch_up_mut() {
-                catch_up.backlog = None;
+        let Some(catch_up) = &mut session.catch_up else {
+            return;
+        };
+        catch_up.advance();
+        let mut told = None;
+        if let Some((summary, end)) = catch_up.sent() {
+            let frame = match end {
+                SyncEnd::Silent => None,
+                SyncEnd::Connect => Some(sync_complete(summary)),
+                SyncEnd::Resume { request_id } => Some(resume_complete(summary, request_id.as_deref())),
+                SyncEnd::Subscribe { request_id, room_id, last_seq } => {
+                    Some(subscribe_complete(summary, room_id, *last_seq, request_id.as_deref()))
+                }
+            };
+            if frame.as_ref().is_none_or(|frame| session.queue.takes(frame.size_bytes(), now)) {
+                catch_up.end_sync();
+                told = frame;
             }
-            session.drop_finished_catch_up();
-            return self.send_to_one(conn, frame);
         }
+        let next = catch_up.next_request();
+        let (tenant, user_id) = (session.tenant, session.user.clone());
         session.drop_finished_catch_up();
+        if let Some(frame) = told {
+            self.send_to_one(conn, frame);
+        }
+        if let Some(request) = next {
+            self.load_positions(conn, tenant, user_id, request);
+        }
+    }
+
+    fn load_positions(&mut self, conn: ConnId, tenant: TenantKey, user_id: UserId, request: SyncRequest) {
+        if !self.operations.has_room(Lane::Write, Some(tenant)) {
+            self.answer_error(conn, &overloaded(), request.request_id.as_deref());
+            return self.conclude_sync(conn);
+        }
+        let rooms = request.kind.room_ids();
+        let step = Step::LoadPositions { conn };
+        let op = self.submit(Some(tenant), step, StoreRequest::LoadPositions { tenant, user_id, rooms });
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.catch_up_mut().reads_positions(op, request);
+        }
     }
 }
 
-/// What of a connection's acks of others waits until its queue has room: the latest for each room and user.
-#[derive(Debug, Default)]
-pub(crate) struct KeptAcks(BTreeMap<(RoomId, UserId), Seq>);
+/// When to ask again where too many syncs wait for a connection.
+const SYNC_RETRY_AFTER_MS: u64 = 1_000;
 
-impl KeptAcks {
-    pub(crate) fn contains(&self, room_id: &RoomId, user_id: &UserId) -> bool {
-        self.0.contains_key(&(room_id.clone(), user_id.clone()))
+/// Where a room is to be sent from, and up to where.
+fn start_at(
+    (room_id, after): (RoomId, Option<Seq>),
+    position: RoomPosition,
+    field: &'static str,
+) -> Result<(RoomId, Seq, Seq), ApiError> {
+    let RoomPosition { last_ack, last_seq } = position;
+    let after = after.unwrap_or(last_ack);
+    if after > last_seq {
+        let message = format!("{field} names a position past the newest message, {last_seq}, of {room_id}");
+        return Err(ApiError::invalid(field, message));
     }
-
-    pub(crate) fn remove(&mut self, room_id: &RoomId, user_id: &UserId) {
-        self.0.remove(&(room_id.clone(), user_id.clone()));
-    }
-
-    /// How many are kept for a connection.
-    const MAX: usize = 1_024;
-
-    /// Says whether it was kept.
-    pub(crate) fn keep(&mut self, room_id: &RoomId, user_id: &UserId, seq: Seq) -> bool {
-        let key = (room_id.clone(), user_id.clone());
-        if self.0.len() >= Self::MAX && !self.0.contains_key(&key) {
-            return false;
-        }
-        self.0.insert(key, seq);
-        true
-    }
-
-    pub(crate) fn take_first(&mut self) -> Option<(RoomId, UserId, Seq)> {
-        self.0.pop_first().map(|((room_id, user_id), seq)| (room_id, user_id, seq))
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
+    Ok((room_id, after, last_seq))
 }

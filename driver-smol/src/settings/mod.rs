@@ -60,8 +60,6 @@ pub struct Record {
 /// How webhooks are called (protocol, section 8).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Webhooks {
-    /// `WORKER_INTERVAL`: how often finished deliveries are looked through.
-    pub worker_interval: Duration,
     /// `RETRY_INTERVAL`: how long after the first failure the next attempt is made.
     pub retry_interval: Duration,
     /// `WEBHOOK_CONCURRENCY`: requests at a time.
@@ -113,7 +111,7 @@ variables! {
     "WS_ALLOWED_ORIGINS": "Origins of browsers that may call, comma-separated, * for any [default: none]",
     "WS_MAX_CONNECTIONS_PER_USER": "WebSocket connections of one user [default: 5]",
     "DEFAULT_RATE_LIMIT": "Requests and frames a second for a tenant that sets none [default: 100]",
-    "WORKER_INTERVAL": "How often finished deliveries are looked through, as in 30s [default: 30s]",
+    "WORKER_INTERVAL": "How often what is past its time is cleaned up, as in 30s [default: 30s]",
     "RETRY_INTERVAL": "How long after a webhook's first failure it is called again [default: 30s]",
     "RETRY_MAX_ATTEMPTS": "Attempts of a webhook in all, 1 to 100 [default: 5]",
     "WEBHOOK_CONCURRENCY": "Webhooks called at a time [default: 64]",
@@ -169,9 +167,8 @@ impl Settings {
                 .parse("LARGE_ROOM_MEMBERS", AT_LEAST_ONE, positive)?
                 .unwrap_or(defaults.large_room_members),
             metrics_need_token: metrics_token.is_some(),
-            shutdown_drain_timeout: drain.map_or(defaults.shutdown_drain_timeout, |drain| {
-                Micros(u64::try_from(drain.as_micros()).unwrap_or(u64::MAX))
-            }),
+            worker_interval: micros(interval(sources, "WORKER_INTERVAL")?),
+            shutdown_drain_timeout: drain.map_or(defaults.shutdown_drain_timeout, micros),
         };
         Ok(Self {
             listen_addrs: sources
@@ -209,19 +206,23 @@ impl Settings {
 
 impl Webhooks {
     fn read(sources: &Sources) -> Result<Self, SettingError> {
-        let interval = |variable| {
-            let default = Duration::from_secs(30);
-            let given = sources.parse(variable, "a duration above 0, like 500ms, 30s or 5m", parse_interval)?;
-            Ok(given.unwrap_or(default))
-        };
         Ok(Self {
-            worker_interval: interval("WORKER_INTERVAL")?,
-            retry_interval: interval("RETRY_INTERVAL")?,
+            retry_interval: interval(sources, "RETRY_INTERVAL")?,
             concurrency: sources.parse("WEBHOOK_CONCURRENCY", AT_LEAST_ONE, positive)?.unwrap_or(64),
-            breaker_open: interval("WEBHOOK_BREAKER_OPEN")?,
+            breaker_open: interval(sources, "WEBHOOK_BREAKER_OPEN")?,
             block_private: sources.parse("WEBHOOK_BLOCK_PRIVATE", "true or false", parse_boolean)?.unwrap_or(false),
         })
     }
+}
+
+/// 30 s, or what is set.
+fn interval(sources: &Sources, variable: &'static str) -> Result<Duration, SettingError> {
+    let given = sources.parse(variable, "a duration above 0, like 500ms, 30s or 5m", parse_interval)?;
+    Ok(given.unwrap_or(Duration::from_secs(30)))
+}
+
+fn micros(span: Duration) -> Micros {
+    Micros(u64::try_from(span.as_micros()).unwrap_or(u64::MAX))
 }
 
 const AT_LEAST_ONE: &str = "a whole number, at least 1";
@@ -360,13 +361,13 @@ mod tests {
         let by_default = read(&[]).unwrap().webhooks;
         let half_a_minute = Duration::from_secs(30);
         let expected = Webhooks {
-            worker_interval: half_a_minute,
             retry_interval: half_a_minute,
             concurrency: 64,
             breaker_open: half_a_minute,
             block_private: false,
         };
         assert_eq!(by_default, expected);
+        assert_eq!(read(&[]).unwrap().core.worker_interval, Micros::from_secs(30));
         let set = read(&[
             ("WORKER_INTERVAL", "1m"),
             ("RETRY_INTERVAL", "500ms"),
@@ -375,13 +376,13 @@ mod tests {
             ("WEBHOOK_BLOCK_PRIVATE", "true"),
         ]);
         let expected = Webhooks {
-            worker_interval: Duration::from_secs(60),
             retry_interval: Duration::from_millis(500),
             concurrency: 8,
             breaker_open: Duration::from_secs(3_600),
             block_private: true,
         };
-        assert_eq!(set.unwrap().webhooks, expected);
+        let set = set.unwrap();
+        assert_eq!((set.webhooks, set.core.worker_interval), (expected, Micros::from_secs(60)));
     }
 
     #[test]

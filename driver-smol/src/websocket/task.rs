@@ -27,6 +27,8 @@ const FRAMES_PER_WRITE: usize = 64;
 const TURNS: usize = 16;
 /// Bytes that left are reported at least so often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
+/// The same where the peer says something: the core then takes it that what left has arrived.
+const REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS: Duration = Duration::from_millis(100);
 /// For how long a message may take from its first byte on.
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
 /// For how long a connection is kept to say goodbye.
@@ -63,7 +65,7 @@ pub(crate) fn serve(
         peer_reads: false,
         flushed_frames: 0,
         flushed_bytes: 0,
-        last_report: Instant::now(),
+        last_report: None,
         state: State::Open,
     };
     if !early.is_empty() {
@@ -90,7 +92,7 @@ struct Connection {
     peer_reads: bool,
     flushed_frames: u32,
     flushed_bytes: u64,
-    last_report: Instant,
+    last_report: Option<Instant>,
     state: State,
 }
 
@@ -183,7 +185,7 @@ impl Connection {
             }
         }
         if wrote {
-            self.report();
+            self.report_if_due();
             if self.writing.is_empty() {
                 self.writing = VecDeque::new();
             }
@@ -207,13 +209,22 @@ impl Connection {
         self.written_of_first = left;
     }
 
-    fn report(&mut self) {
+    fn report_if_due(&mut self) {
         let is_much = self.flushed_bytes >= FLUSH_REPORT_BYTES || self.flushed_frames >= FLUSH_REPORT_FRAMES;
-        let is_late = || self.last_report.elapsed() >= REPORT_INTERVAL;
-        if !(is_much || self.peer_reads || is_late()) || self.state != State::Open {
+        if is_much || self.peer_reads || self.has_not_reported_for(REPORT_INTERVAL) {
+            self.report();
+        }
+    }
+
+    fn has_not_reported_for(&self, interval: Duration) -> bool {
+        self.last_report.is_none_or(|at| at.elapsed() >= interval)
+    }
+
+    fn report(&mut self) {
+        if self.state != State::Open {
             return;
         }
-        self.last_report = Instant::now();
+        self.last_report = Some(Instant::now());
         self.server.hub.handle(Input::Flushed {
             conn: self.conn,
             frames: std::mem::take(&mut self.flushed_frames),
@@ -244,6 +255,9 @@ impl Connection {
     fn receive(&mut self, bytes: &[u8]) {
         if self.state != State::Open {
             return;
+        }
+        if self.flushed_frames > 0 && self.has_not_reported_for(REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS) {
+            self.report();
         }
         let (hub, conn) = (&self.server.hub, self.conn);
         let mut end = None;
