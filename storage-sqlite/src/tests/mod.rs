@@ -2,7 +2,11 @@
 
 mod faults;
 mod full_disk;
+mod lifecycle;
+mod migrating;
 mod opening;
+mod plans;
+mod sweeping;
 mod writing;
 
 pub(crate) use faults::Faults;

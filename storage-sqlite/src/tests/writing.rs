@@ -238,8 +238,8 @@ pub(super) struct Bench {
     gate: Sender<Gate>,
     left_over: VecDeque<(OpId, StoreResult)>,
     next_op: u64,
-    store: Store,
-    path: PathBuf,
+    pub(super) store: Store,
+    pub(super) path: PathBuf,
     directory: tempfile::TempDir,
 }
 
@@ -250,7 +250,7 @@ struct Gate {
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| ())
     }
 
@@ -354,7 +354,7 @@ pub(super) fn append(number: u64) -> StoreRequest {
     append_from("alice", number)
 }
 
-fn append_from(sender: &str, number: u64) -> StoreRequest {
+pub(super) fn append_from(sender: &str, number: u64) -> StoreRequest {
     StoreRequest::AppendMessage(Box::new(NewMessage {
         tenant: TenantKey(1),
         room_id: RoomId::new("room_1"),
@@ -367,7 +367,7 @@ fn append_from(sender: &str, number: u64) -> StoreRequest {
     }))
 }
 
-fn room(room_id: &str) -> StoreRequest {
+pub(super) fn room(room_id: &str) -> StoreRequest {
     StoreRequest::CreateRoom(Box::new(NewRoom {
         tenant: TenantKey(1),
         room_id: RoomId::new(room_id),
