@@ -54,6 +54,7 @@ impl MemoryStore {
             stored.idempotency.insert((new.sender_id.clone(), idempotency.key.clone()), known);
         }
         self.message_ids.insert(new.message_id.clone());
+        self.note_id("msg_", new.message_id.as_str());
         Ok(Ok(Appended { message, outcome: AppendOutcome::Stored }))
     }
 

@@ -24,6 +24,8 @@ use tenants::StoredTenant;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryStore {
     epoch: String,
+    /// Of all that ever was: what is removed stays counted.
+    newest_id: Option<IdStamp>,
     tenants: BTreeMap<TenantKey, StoredTenant>,
     last_tenant: i64,
     rooms: BTreeMap<RoomId, StoredRoom>,
@@ -38,6 +40,7 @@ impl MemoryStore {
     pub fn new(epoch: &str) -> Self {
         Self {
             epoch: epoch.to_owned(),
+            newest_id: None,
             tenants: BTreeMap::new(),
             last_tenant: 0,
             rooms: BTreeMap::new(),
@@ -55,7 +58,7 @@ impl MemoryStore {
     /// member named twice.
     pub fn execute(&mut self, request: &StoreRequest) -> StoreResult {
         Ok(match request {
-            StoreRequest::Boot => StoreReply::Booted { epoch: self.epoch.clone(), newest_id: self.newest_id() },
+            StoreRequest::Boot => StoreReply::Booted { epoch: self.epoch.clone(), newest_id: self.newest_id },
             StoreRequest::CheckWritable { .. } => StoreReply::Written,
             StoreRequest::CreateTenant(new) => StoreReply::TenantCreated(self.create_tenant(new)?),
             StoreRequest::FindTenant { api_key } => StoreReply::KeyOwner(self.find_tenant(api_key)),
@@ -147,14 +150,10 @@ impl MemoryStore {
         message.is_some_and(|message| message.message_id == *message_id)
     }
 
-    fn newest_id(&self) -> Option<IdStamp> {
-        let of = |prefix: &str, id: &str| id.starts_with(prefix).then(|| IdStamp::read(id)).flatten();
-        let tenants = self.tenants.values().filter_map(|stored| of("tenant_", stored.tenant.tenant_id.as_str()));
-        let rooms = self.rooms.keys().filter_map(|id| of("room_", id.as_str()));
-        let messages = self.message_ids.iter().filter_map(|id| of("msg_", id.as_str()));
-        let notifications =
-            self.notifications.values().filter_map(|stored| of("notif_", stored.new.notification_id.as_str()));
-        tenants.chain(rooms).chain(messages).chain(notifications).max()
+    /// Notes an id that is stored; one that no id source drew has no stamp.
+    fn note_id(&mut self, prefix: &str, id: &str) {
+        let stamp = IdStamp::read(id).filter(|_| id.starts_with(prefix));
+        self.newest_id = self.newest_id.max(stamp);
     }
 
     /// A tenant that is not deleted.
@@ -162,10 +161,12 @@ impl MemoryStore {
         self.tenants.get(&tenant).filter(|stored| !stored.is_deleted)
     }
 
-    /// The same, where a tenant that never was is a fault of the core's.
+    /// The same, where a tenant that never was is a fault of the core's: keys are given in order, none twice.
     fn known_tenant(&mut self, tenant: TenantKey) -> Result<Option<&mut StoredTenant>, StoreFailure> {
-        let stored = self.tenants.get_mut(&tenant).ok_or(StoreFailure::Failed)?;
-        Ok((!stored.is_deleted).then_some(stored))
+        if !(1..=self.last_tenant).contains(&tenant.0) {
+            return Err(StoreFailure::Failed);
+        }
+        Ok(self.tenants.get_mut(&tenant).filter(|stored| !stored.is_deleted))
     }
 
     /// A tenant's rooms in ascending order of their ids.

@@ -3,16 +3,13 @@
 use std::collections::BTreeSet;
 
 use chatapi_core::store::{
-    Expansion, NewNotification, NotificationPage, NotifyRefusal, PENDING_NOTIFICATIONS_MAX, PendingNotifications,
-    StoreFailure,
+    EXPANSIONS_LISTED_MAX, Expansion, NewNotification, NotificationPage, NotifyRefusal, PENDING_NOTIFICATIONS_MAX,
+    PendingNotifications, StoreFailure,
 };
-use chatapi_core::ws::Frame;
-use chatapi_core::{NotificationId, NotificationKey, TenantKey, UnixMillis, UserId};
+use chatapi_core::ws::{Frame, notification_frame};
+use chatapi_core::{NotificationKey, TenantKey, UserId};
 
 use super::{MemoryStore, fitting, page};
-
-/// How many expansions are listed at the most.
-const EXPANSIONS_LISTED_MAX: usize = 10_000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StoredNotification {
@@ -56,6 +53,7 @@ impl MemoryStore {
         let key = NotificationKey(self.last_notification);
         let stored = StoredNotification { new: new.clone(), progress: Progress::Up(None), pending: BTreeSet::new() };
         self.notifications.insert(key, stored);
+        self.note_id("notif_", new.notification_id.as_str());
         Ok(Ok(key))
     }
 
@@ -75,7 +73,7 @@ impl MemoryStore {
             .notifications
             .iter()
             .filter(|(_, stored)| stored.progress != Progress::Done && self.tenant(stored.new.tenant).is_some());
-        open.map(|(key, _)| *key).take(EXPANSIONS_LISTED_MAX).collect()
+        open.map(|(key, _)| *key).take(EXPANSIONS_LISTED_MAX as usize).collect()
     }
 
     pub(super) fn expand(&mut self, key: NotificationKey, limit: u32) -> Option<Expansion> {
@@ -152,16 +150,4 @@ impl MemoryStore {
         }
         self.drop_finished();
     }
-}
-
-// Until the core's own encoder is merged.
-fn notification_frame(id: &NotificationId, topic: &str, payload: &str, created_at: UnixMillis) -> Frame {
-    let text = serde_json::json!({
-        "type": "notification",
-        "notification_id": id.as_str(),
-        "topic": topic,
-        "payload": payload,
-        "timestamp": created_at.0.div_euclid(1_000),
-    });
-    serde_json::from_value(text.to_string().into()).unwrap_or_else(|_| unreachable!("a frame is a string"))
 }

@@ -77,6 +77,7 @@ impl MemoryStore {
             idempotency: BTreeMap::new(),
         };
         self.rooms.insert(new.room_id.clone(), stored);
+        self.note_id("room_", new.room_id.as_str());
         Ok(CreatedRoom::New(room))
     }
 

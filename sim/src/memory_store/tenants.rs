@@ -47,6 +47,7 @@ impl MemoryStore {
             last_subscription: 0,
         };
         self.tenants.insert(tenant.key, stored);
+        self.note_id("tenant_", new.tenant_id.as_str());
         Ok(tenant)
     }
 

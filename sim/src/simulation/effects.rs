@@ -331,6 +331,9 @@ impl Simulation {
                     "{conn:?} of {who:?} was closed for a shutdown that there is not, or was not told of"
                 );
             }
+            CloseReason::KeyRotated | CloseReason::TenantDeleted => {
+                ensure!(false, OneAnswer, "{conn:?} of {who:?} was closed as {reason:?}, which nobody asked for");
+            }
             CloseReason::StoreUnavailable => {
                 // One reading failed, or several were given up at once.
                 self.failures_blamed += 1;
@@ -357,7 +360,7 @@ impl Simulation {
                 self.note_failure();
                 self.probes.hit(Probe::StoreTimedOut);
             }
-            Event::StoreFailed { .. } | Event::Ready | Event::TenantCreated { .. } => {}
+            Event::StoreFailed { .. } | Event::Ready | Event::TenantCreated { .. } | Event::TenantDeleted { .. } => {}
         }
     }
 

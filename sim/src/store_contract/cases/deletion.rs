@@ -12,6 +12,7 @@ cases![
     what_is_deleted_keeps_its_ids_until_it_is_swept,
     a_sweep_frees_what_was_deleted,
     a_sweep_leaves_the_others_alone,
+    the_newest_id_outlives_what_bore_it,
     the_key_of_a_swept_tenant_names_no_other,
     a_sweep_ends_old_notifications,
     a_sweep_that_came_to_its_end_finds_nothing_more,
@@ -118,22 +119,24 @@ fn no_step_sees_the_rooms_of_a_deleted_tenant(store: Store<'_>) {
 fn a_deleted_tenant_gets_nothing_new(store: Store<'_>) {
     world(store);
     let key = Some("dm:alice:bob");
-    assert!(matches!(
-        ask(store, &new_room(FIRST, "room_7", RoomType::Dm, key, &["alice", "bob"])),
-        StoreReply::RoomCreated(CreatedRoom::New(_))
-    ));
+    let created = ask(store, &new_room(FIRST, "room_7", RoomType::Dm, key, &["alice", "bob"]));
+    assert!(matches!(created, StoreReply::RoomCreated(CreatedRoom::New(_))), "{created:?}");
     assert_eq!(delete_tenant(store, 1), Some(FIRST));
-    for request in [
-        new_room(FIRST, "room_8", RoomType::Group, None, &["alice"]),
-        new_room(FIRST, "room_8", RoomType::Dm, key, &["alice", "bob"]),
-        new_room(FIRST, "room_1", RoomType::Group, None, &["alice", "alice"]),
-    ] {
-        assert_eq!(ask(store, &request), StoreReply::RoomCreated(CreatedRoom::NoTenant), "{request:?}");
+    for swept in [false, true] {
+        for request in [
+            new_room(FIRST, "room_8", RoomType::Group, None, &["alice"]),
+            new_room(FIRST, "room_8", RoomType::Dm, key, &["alice", "bob"]),
+            new_room(FIRST, "room_1", RoomType::Group, None, &["alice", "alice"]),
+        ] {
+            let expected = StoreReply::RoomCreated(CreatedRoom::NoTenant);
+            assert_eq!(ask(store, &request), expected, "swept: {swept} {request:?}");
+        }
+        assert_eq!(notify(store, notification(1, users(&["alice"]))), Err(NotifyRefusal::NoTenant));
+        let of_room = NotificationTargets { room_id: Some(room_id("room_1")), ..users(&[]) };
+        assert_eq!(notify(store, notification(1, of_room)), Err(NotifyRefusal::NoTenant));
+        assert_eq!(subscribe(store, FIRST, "alice", "news"), Err(SubscribeRefusal::NoTenant));
+        sweep(store);
     }
-    assert_eq!(notify(store, notification(1, users(&["alice"]))), Err(NotifyRefusal::NoTenant));
-    let of_room = NotificationTargets { room_id: Some(room_id("room_1")), ..users(&[]) };
-    assert_eq!(notify(store, notification(1, of_room)), Err(NotifyRefusal::NoTenant));
-    assert_eq!(subscribe(store, FIRST, "alice", "news"), Err(SubscribeRefusal::NoTenant));
 }
 
 fn notifications_of_a_deleted_tenant_end(store: Store<'_>) {
@@ -213,6 +216,31 @@ fn a_sweep_leaves_the_others_alone(store: Store<'_>) {
     assert_eq!(subscriptions(store, FIRST, "alice").first().map(|known| known.id), Some(id));
     assert_eq!(list_tenants(store, None, 10), (strings(&["tenant_1"]), false));
     assert!(find(store, 1).is_some());
+}
+
+fn the_newest_id_outlives_what_bore_it(store: Store<'_>) {
+    world(store);
+    group(store, FIRST, "room_2", &["alice"]);
+    let newest = |store: Store<'_>, id: &str| {
+        sweep_before(store, UnixMillis(NOW.0 + 1), UnixMillis(0));
+        assert_eq!(boot(store).1, IdStamp::read(id), "{id}");
+    };
+    let elsewhere = NewMessage { room_id: room_id("room_2"), ..message("alice", "msg_0000000000000010") };
+    assert!(append(store, elsewhere).is_ok());
+    assert_eq!(delete_room(store, FIRST, "room_2", &Actor::Tenant), Ok(()));
+    newest(store, "msg_0000000000000010");
+    group(store, FIRST, "room_0000000000000020", &["alice"]);
+    assert!(remove(store, "room_0000000000000020", &user("alice"), "alice").is_ok());
+    newest(store, "room_0000000000000020");
+    for (id, confirmed) in [("notif_0000000000000030", false), ("notif_0000000000000040", true)] {
+        let new = NewNotification { notification_id: NotificationId::new(id), ..notification(1, users(&["alice"])) };
+        let key = notified(store, new);
+        if confirmed {
+            assert!(expand(store, key, 10).is_some());
+            confirm(store, FIRST, "alice", &[key]);
+        }
+        newest(store, id);
+    }
 }
 
 fn the_key_of_a_swept_tenant_names_no_other(store: Store<'_>) {
