@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, channel};
 
 use chatapi_core::OpId;
-use chatapi_core::store::{StoreReply, StoreRequest, StoreResult};
+use chatapi_core::store::{CreatedRoom, StoreReply, StoreRequest, StoreResult};
 use chatapi_storage_sqlite::{Options, Readers, Store, Synchronous, Writer};
 
 use crate::invariant::{Checked, Invariant, Violation, ensure};
@@ -30,22 +30,84 @@ impl std::fmt::Debug for Differential {
     }
 }
 
-/// Every kind of request.
-pub const KINDS: [&str; 14] = [
-    "Boot",
-    "CheckWritable",
-    "CreateTenant",
-    "FindTenant",
-    "CreateRoom",
-    "ListRooms",
-    "ReadRoom",
-    "ListMembers",
-    "AppendMessage",
-    "ReadMessages",
-    "Acknowledge",
-    "LoadBacklog",
-    "ReadFrames",
-    "ReadHead",
+macro_rules! kinds {
+    ($($name:ident),+ $(,)?) => {
+        /// Every kind of request.
+        pub const KINDS: &[&str] = &[$(stringify!($name)),+];
+
+        const fn kind(request: &StoreRequest) -> &'static str {
+            match request {
+                $(StoreRequest::$name { .. } => stringify!($name),)+
+            }
+        }
+    };
+}
+
+kinds![
+    Boot,
+    CheckWritable,
+    CreateTenant,
+    FindTenant,
+    ListTenants,
+    ReadTenant,
+    ChangeTenant,
+    RotateKey,
+    DeleteTenant,
+    CreateRoom,
+    ListRooms,
+    ReadRoom,
+    ChangeRoom,
+    DeleteRoom,
+    AddMember,
+    RemoveMember,
+    ListMembers,
+    ListReceipts,
+    AppendMessage,
+    ReadMessages,
+    ReadMessage,
+    EditMessage,
+    DeleteMessage,
+    Acknowledge,
+    LoadBacklog,
+    LoadPositions,
+    ReadFrames,
+    ReadHead,
+    Notify,
+    ListExpansions,
+    ExpandNotification,
+    ReadNotifications,
+    ConfirmNotifications,
+    Subscribe,
+    ListSubscriptions,
+    Unsubscribe,
+    Sweep,
+];
+
+/// Kinds that no scenario comes to yet: nobody misses them in a batch.
+pub const BEYOND_SCENARIOS: &[&str] = &[
+    "ListTenants",
+    "ReadTenant",
+    "ChangeTenant",
+    "RotateKey",
+    "DeleteTenant",
+    "ChangeRoom",
+    "DeleteRoom",
+    "AddMember",
+    "RemoveMember",
+    "ListReceipts",
+    "ReadMessage",
+    "EditMessage",
+    "DeleteMessage",
+    "LoadPositions",
+    "Notify",
+    "ListExpansions",
+    "ExpandNotification",
+    "ReadNotifications",
+    "ConfirmNotifications",
+    "Subscribe",
+    "ListSubscriptions",
+    "Unsubscribe",
+    "Sweep",
 ];
 
 impl Differential {
@@ -66,27 +128,35 @@ impl Differential {
         self.open = None;
     }
 
-    /// Carries out what became durable, as one batch.
+    /// Carries out what became durable, as one batch. What the model sweeps at once is swept to its end.
     pub(crate) fn commit(&mut self, committed: Vec<(StoreRequest, StoreReply)>) -> Checked {
         if committed.is_empty() {
             return Ok(());
         }
-        let first = self.next_op;
-        self.next_op += committed.len() as u64;
+        let results = self.write(committed.iter().map(|(request, _)| request.clone()).collect())?;
+        for ((request, expected), result) in committed.iter().zip(results) {
+            self.compare(request, &Ok(expected.clone()), &result)?;
+            let mut last = result;
+            while matches!(last, Ok(StoreReply::Swept { has_more: true })) {
+                last = self.write(vec![request.clone()])?.pop().unwrap_or(Ok(StoreReply::Written));
+            }
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, batch: Vec<StoreRequest>) -> Checked<Vec<StoreResult>> {
+        let (first, count) = (self.next_op, batch.len());
+        self.next_op += count as u64;
         let open = self.open()?;
-        let batch = committed.iter().map(|(request, _)| request.clone());
         open.writer.submit((first..).map(OpId).zip(batch).collect());
-        let mut results = Vec::with_capacity(committed.len());
-        while results.len() < committed.len() {
+        let mut results = Vec::with_capacity(count);
+        while results.len() < count {
             match open.replies.recv() {
-                Ok(replies) => results.extend(replies),
+                Ok(replies) => results.extend(replies.into_iter().map(|(_, result)| result)),
                 Err(error) => ensure!(false, RestartEqualsStore, "SQLite's writer is gone: {error}"),
             }
         }
-        for ((request, expected), (_, result)) in committed.iter().zip(results) {
-            self.compare(request, &Ok(expected.clone()), &result)?;
-        }
-        Ok(())
+        Ok(results)
     }
 
     /// Carries out a read.
@@ -97,7 +167,7 @@ impl Differential {
 
     fn compare(&mut self, request: &StoreRequest, expected: &StoreResult, result: &StoreResult) -> Checked {
         ensure!(
-            without_epoch(expected) == without_epoch(result),
+            comparable(expected) == comparable(result),
             RestartEqualsStore,
             "SQLite answers {request:?} with {result:?}, the model with {expected:?}"
         );
@@ -128,12 +198,13 @@ fn open(path: &std::path::Path) -> Result<Open, chatapi_storage_sqlite::OpenErro
     Ok(Open { writer, readers: Readers::open(&store, 1)?, replies })
 }
 
-/// Two stores never share an epoch.
-fn without_epoch(result: &StoreResult) -> StoreResult {
+/// An answer without what two stores need not agree on: the epoch, and how far a sweep came.
+fn comparable(result: &StoreResult) -> StoreResult {
     match result {
         Ok(StoreReply::Booted { newest_id, .. }) => {
             Ok(StoreReply::Booted { epoch: String::new(), newest_id: *newest_id })
         }
+        Ok(StoreReply::Swept { .. }) => Ok(StoreReply::Swept { has_more: false }),
         other => other.clone(),
     }
 }
@@ -142,31 +213,29 @@ fn without_epoch(result: &StoreResult) -> StoreResult {
 const fn succeeded(reply: &StoreReply) -> bool {
     !matches!(
         reply,
-        StoreReply::Tenant(None)
+        StoreReply::KeyOwner(None)
+            | StoreReply::Tenant(None)
+            | StoreReply::TenantChanged(None)
+            | StoreReply::KeyRotated(None)
+            | StoreReply::TenantDeleted(None)
+            | StoreReply::RoomCreated(CreatedRoom::NoTenant)
             | StoreReply::Room(Err(_))
+            | StoreReply::RoomChanged(Err(_))
+            | StoreReply::RoomDeleted(Err(_))
+            | StoreReply::MemberAdded(Err(_))
+            | StoreReply::MemberRemoved(Err(_))
             | StoreReply::Members(Err(_))
+            | StoreReply::Receipts(Err(_))
             | StoreReply::Messages(Err(_))
+            | StoreReply::Message(Err(_))
+            | StoreReply::MessageEdited(Err(_))
+            | StoreReply::MessageDeleted(Err(_))
             | StoreReply::Appended(Err(_))
             | StoreReply::Acknowledged(Err(_))
             | StoreReply::Head(None)
+            | StoreReply::Notified(Err(_))
+            | StoreReply::Expanded(None)
+            | StoreReply::Subscribed(Err(_))
+            | StoreReply::Unsubscribed { existed: false }
     )
-}
-
-fn kind(request: &StoreRequest) -> &'static str {
-    match request {
-        StoreRequest::Boot => "Boot",
-        StoreRequest::CheckWritable { .. } => "CheckWritable",
-        StoreRequest::CreateTenant(_) => "CreateTenant",
-        StoreRequest::FindTenant { .. } => "FindTenant",
-        StoreRequest::CreateRoom(_) => "CreateRoom",
-        StoreRequest::ListRooms { .. } => "ListRooms",
-        StoreRequest::ReadRoom { .. } => "ReadRoom",
-        StoreRequest::ListMembers { .. } => "ListMembers",
-        StoreRequest::AppendMessage(_) => "AppendMessage",
-        StoreRequest::ReadMessages { .. } => "ReadMessages",
-        StoreRequest::Acknowledge { .. } => "Acknowledge",
-        StoreRequest::LoadBacklog { .. } => "LoadBacklog",
-        StoreRequest::ReadFrames { .. } => "ReadFrames",
-        StoreRequest::ReadHead { .. } => "ReadHead",
-    }
 }

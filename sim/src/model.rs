@@ -9,7 +9,7 @@ use chatapi_core::{MessageId, RoomId, Seq, TenantKey, UserId};
 use crate::invariant::{Checked, ensure};
 
 /// For how long an idempotency key is remembered, in milliseconds of the wall clock: 24 h (protocol, section 5).
-const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1_000;
+pub(crate) const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1_000;
 /// Unread messages are counted among so many past the ack (protocol, section 4).
 const UNREAD_WINDOW: usize = 1_000;
 
@@ -187,6 +187,7 @@ impl Model {
                 ensure!(earlier.is_none(), OperationsOnce, "two rooms have the id {}", new.room_id);
                 self.by_age.push(new.room_id.clone());
             }
+            CreatedRoom::NoTenant => {}
             CreatedRoom::Existing { room, .. } => {
                 ensure!(twin.is_some(), OperationsOnce, "there is no dm {room:?} yet");
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::action::Scenario;
-use crate::differential::{Differential, KINDS};
+use crate::differential::{BEYOND_SCENARIOS, Differential, KINDS};
 use crate::invariant::{Invariant, Violation};
 use crate::probe::{Probe, Probes};
 use crate::runner::{Options, run_scenario, run_seed};
@@ -122,7 +122,8 @@ pub fn run_batch(batch: Batch) -> Result<String, BatchFailure> {
         let names: Vec<&str> = missed.iter().map(|probe| probe.name()).collect();
         return Err(BatchFailure::Incomplete(format!("{told}\nnever reached: {}", names.join("; "))));
     }
-    let unanswered: Vec<&&str> = KINDS.iter().filter(|kind| !sum.answered.contains(**kind)).collect();
+    let demanded = KINDS.iter().filter(|kind| !BEYOND_SCENARIOS.contains(*kind));
+    let unanswered: Vec<&&str> = demanded.filter(|kind| !sum.answered.contains(**kind)).collect();
     if batch.demands_probes && sum.with_sqlite > 0 && !unanswered.is_empty() {
         return Err(BatchFailure::Incomplete(format!("{told}\nSQLite was never asked: {unanswered:?}")));
     }

@@ -178,7 +178,7 @@ impl Saboteur {
                     position.unread_count += 1;
                 }
             }
-            (Sabotage::ForgottenTenant, Ok(StoreReply::Tenant(tenant))) if incarnation > 1 => *tenant = None,
+            (Sabotage::ForgottenTenant, Ok(StoreReply::KeyOwner(owner))) if incarnation > 1 => *owner = None,
             _ => {}
         }
     }

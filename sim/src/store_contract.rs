@@ -43,7 +43,7 @@ pub struct Case {
 ///
 /// In the first case that fails; its name was printed last.
 pub fn check<S: StoreUnderTest>(mut make: impl FnMut() -> S) {
-    for case in CASES {
+    for case in CASES.iter().flat_map(|topic| topic.iter()) {
         eprintln!("store contract: {}", case.name);
         (case.run)(&mut make());
     }

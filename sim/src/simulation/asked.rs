@@ -1,19 +1,17 @@
 //! What the core asks of the store, compared with what clients asked of the core: the model learns from the store, and
 //! must not take the core's word for who said what.
 
-use chatapi_core::UserId;
 use chatapi_core::model::{Role, RoomType};
 use chatapi_core::store::{Idempotency, NewMessage, NewRoom, StoreRequest};
+use chatapi_core::{RoomId, Seq, TenantKey, UserId};
 
 use super::clients::Asked;
 use super::effects::{Failing, Handling};
 use super::link::Owed;
 use super::{Phase, Simulation};
 use crate::invariant::{Checked, ensure};
-use crate::model::key_in;
+use crate::model::{KEY_LIFETIME_MS, key_in};
 
-/// For how long an idempotency key counts, in milliseconds.
-const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1_000;
 /// With fewer steps than this under way nothing is overloaded.
 const LIGHT_LOAD: usize = 200;
 
@@ -28,39 +26,35 @@ pub(crate) struct Wish {
 
 impl Simulation {
     pub(super) fn check_asked(&self, request: &StoreRequest) -> Checked {
-        match request {
-            StoreRequest::AppendMessage(new) => self.check_append(new)?,
-            StoreRequest::CreateRoom(new) => self.check_create(new)?,
-            StoreRequest::Acknowledge { room_id, user_id, seq, .. } => {
-                let by_rest = self.requests.values().any(|other| {
-                    matches!(&other.asked, Asked::Acknowledge { room_id: room, seq: asked, .. } if room == room_id && *asked == seq.0)
-                        && other.who.is_some_and(|who| super::user_id(who) == *user_id)
-                });
-                let by_frame = self.links.values().filter(|link| link.user == *user_id).any(|link| {
-                    link.owed.values().any(|owed| {
-                        matches!(owed, Owed::Ack { room_id: room, seq: asked, .. } if room == room_id && *asked == seq.0)
-                    })
-                });
-                ensure!(by_rest || by_frame, AcksAndUnread, "nobody asked for the ack {seq} of {user_id} in {room_id}");
-            }
-            StoreRequest::ListRooms { .. }
-            | StoreRequest::ReadRoom { .. }
-            | StoreRequest::ListMembers { .. }
-            | StoreRequest::ReadMessages { .. } => {}
-            StoreRequest::Boot
-            | StoreRequest::CheckWritable { .. }
-            | StoreRequest::CreateTenant(_)
-            | StoreRequest::FindTenant { .. }
-            | StoreRequest::LoadBacklog { .. }
-            | StoreRequest::ReadFrames { .. }
-            | StoreRequest::ReadHead { .. } => return Ok(()),
+        if let StoreRequest::AppendMessage(new) = request {
+            self.check_append(new)?;
+        }
+        if let StoreRequest::CreateRoom(new) = request {
+            self.check_create(new)?;
+        }
+        if let StoreRequest::Acknowledge { room_id, user_id, seq, .. } = request {
+            self.check_acknowledge(room_id, user_id, *seq)?;
         }
         let process = self.process.as_ref().map(|process| (process.phase, process.has_booted));
         ensure!(
-            process == Some((Phase::Running, true)),
+            tenant_served(request).is_none() || process == Some((Phase::Running, true)),
             CleanShutdown,
             "a client is served by a process that is {process:?}: {request:?}"
         );
+        Ok(())
+    }
+
+    fn check_acknowledge(&self, room_id: &RoomId, user_id: &UserId, seq: Seq) -> Checked {
+        let by_rest = self.requests.values().any(|other| {
+            matches!(&other.asked, Asked::Acknowledge { room_id: room, seq: asked, .. } if room == room_id && *asked == seq.0)
+                && other.who.is_some_and(|who| super::user_id(who) == *user_id)
+        });
+        let by_frame = self.links.values().filter(|link| link.user == *user_id).any(|link| {
+            link.owed.values().any(|owed| {
+                matches!(owed, Owed::Ack { room_id: room, seq: asked, .. } if room == room_id && *asked == seq.0)
+            })
+        });
+        ensure!(by_rest || by_frame, AcksAndUnread, "nobody asked for the ack {seq} of {user_id} in {room_id}");
         Ok(())
     }
 
@@ -114,6 +108,49 @@ impl Simulation {
         ensure!(has_reason, OneAnswer, "{what} is refused for no reason, while {:?}", self.handling);
         ensure!(self.handling == Handling::Other || !self.is_peace, EveryoneCatchesUp, "in peace {what} is refused");
         Ok(())
+    }
+}
+
+/// The tenant for whose client a step is; `None` for those of the core's own, and of the operator's.
+pub(super) const fn tenant_served(request: &StoreRequest) -> Option<TenantKey> {
+    match request {
+        StoreRequest::CreateRoom(new) => Some(new.tenant),
+        StoreRequest::ChangeRoom(change) => Some(change.tenant),
+        StoreRequest::AddMember(new) => Some(new.tenant),
+        StoreRequest::AppendMessage(new) => Some(new.tenant),
+        StoreRequest::EditMessage(edit) => Some(edit.tenant),
+        StoreRequest::Notify(new) => Some(new.tenant),
+        StoreRequest::ListRooms { tenant, .. }
+        | StoreRequest::ReadRoom { tenant, .. }
+        | StoreRequest::DeleteRoom { tenant, .. }
+        | StoreRequest::RemoveMember { tenant, .. }
+        | StoreRequest::ListMembers { tenant, .. }
+        | StoreRequest::ListReceipts { tenant, .. }
+        | StoreRequest::ReadMessages { tenant, .. }
+        | StoreRequest::ReadMessage { tenant, .. }
+        | StoreRequest::DeleteMessage { tenant, .. }
+        | StoreRequest::Acknowledge { tenant, .. }
+        | StoreRequest::Subscribe { tenant, .. }
+        | StoreRequest::ListSubscriptions { tenant, .. }
+        | StoreRequest::Unsubscribe { tenant, .. } => Some(*tenant),
+        StoreRequest::Boot
+        | StoreRequest::CheckWritable { .. }
+        | StoreRequest::CreateTenant(_)
+        | StoreRequest::FindTenant { .. }
+        | StoreRequest::ListTenants { .. }
+        | StoreRequest::ReadTenant { .. }
+        | StoreRequest::ChangeTenant(_)
+        | StoreRequest::RotateKey(_)
+        | StoreRequest::DeleteTenant { .. }
+        | StoreRequest::LoadBacklog { .. }
+        | StoreRequest::LoadPositions { .. }
+        | StoreRequest::ReadFrames { .. }
+        | StoreRequest::ReadHead { .. }
+        | StoreRequest::ListExpansions
+        | StoreRequest::ExpandNotification { .. }
+        | StoreRequest::ReadNotifications(_)
+        | StoreRequest::ConfirmNotifications { .. }
+        | StoreRequest::Sweep { .. } => None,
     }
 }
 

@@ -3,6 +3,7 @@
 use chatapi_core::store::{StoreReply, StoreRequest};
 use chatapi_core::{CloseReason, ConnId, Effect, Event, Input, OpId, RequestId};
 
+use super::asked::tenant_served;
 use super::clients::Asked;
 use super::link::Link;
 use super::{BucketName, Phase, Simulation};
@@ -141,22 +142,7 @@ impl Simulation {
 
     /// Whose bucket a step was paid from when it was submitted; frames are charged where they are sent.
     fn charged_tenant(&self, request: &StoreRequest) -> Option<u8> {
-        let tenant = match request {
-            StoreRequest::CreateRoom(new) => new.tenant,
-            StoreRequest::AppendMessage(new) => new.tenant,
-            StoreRequest::ListRooms { tenant, .. }
-            | StoreRequest::ReadRoom { tenant, .. }
-            | StoreRequest::ListMembers { tenant, .. }
-            | StoreRequest::ReadMessages { tenant, .. }
-            | StoreRequest::Acknowledge { tenant, .. } => *tenant,
-            StoreRequest::Boot
-            | StoreRequest::CheckWritable { .. }
-            | StoreRequest::CreateTenant(_)
-            | StoreRequest::FindTenant { .. }
-            | StoreRequest::LoadBacklog { .. }
-            | StoreRequest::ReadFrames { .. }
-            | StoreRequest::ReadHead { .. } => return None,
-        };
+        let tenant = tenant_served(request)?;
         if self.handling == Handling::Frame { None } else { self.model.tenant_number(tenant) }
     }
 
@@ -345,6 +331,9 @@ impl Simulation {
                     "{conn:?} of {who:?} was closed for a shutdown that there is not, or was not told of"
                 );
             }
+            CloseReason::KeyRotated | CloseReason::TenantDeleted => {
+                ensure!(false, OneAnswer, "{conn:?} of {who:?} was closed as {reason:?}, which nobody asked for");
+            }
             CloseReason::StoreUnavailable => {
                 // One reading failed, or several were given up at once.
                 self.failures_blamed += 1;
@@ -371,7 +360,7 @@ impl Simulation {
                 self.note_failure();
                 self.probes.hit(Probe::StoreTimedOut);
             }
-            Event::StoreFailed { .. } | Event::Ready | Event::TenantCreated { .. } => {}
+            Event::StoreFailed { .. } | Event::Ready | Event::TenantCreated { .. } | Event::TenantDeleted { .. } => {}
         }
     }
 
@@ -451,7 +440,7 @@ impl Handling {
     fn of(input: &Input) -> Self {
         match input {
             Input::Request { .. } | Input::Handshake { .. } => Self::Deciding,
-            Input::Stored { result: Ok(StoreReply::Tenant(_)) | Err(_), .. } => Self::Deciding,
+            Input::Stored { result: Ok(StoreReply::KeyOwner(_)) | Err(_), .. } => Self::Deciding,
             Input::Frame { .. } => Self::Frame,
             Input::Stored { .. }
             | Input::Heard { .. }

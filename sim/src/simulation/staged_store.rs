@@ -101,11 +101,7 @@ impl StagedStore {
                 // What only reads is answered all along.
                 let durable = self.durable.clone();
                 self.roll_back(|request| {
-                    if matches!(request, StoreRequest::LoadBacklog { .. } | StoreRequest::ReadHead { .. }) {
-                        durable.clone().execute(request)
-                    } else {
-                        Err(failure(refusal))
-                    }
+                    if only_reads(request) { durable.clone().execute(request) } else { Err(failure(refusal)) }
                 });
                 Vec::new()
             }
@@ -229,6 +225,18 @@ impl StagedStore {
     pub(crate) fn oldest_unreported_read(&self) -> Option<&StoreRequest> {
         self.reads.first().map(|(_, request)| request)
     }
+}
+
+/// Whether a step of the writer's changes nothing: a transaction that fails takes no answer from it.
+const fn only_reads(request: &StoreRequest) -> bool {
+    matches!(
+        request,
+        StoreRequest::ReadTenant { .. }
+            | StoreRequest::LoadBacklog { .. }
+            | StoreRequest::LoadPositions { .. }
+            | StoreRequest::ReadHead { .. }
+            | StoreRequest::ListExpansions
+    )
 }
 
 pub(crate) const fn failure(refusal: Refusal) -> StoreFailure {

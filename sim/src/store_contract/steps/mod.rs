@@ -3,12 +3,32 @@
 use chatapi_core::model::{ReadPosition, Role, RoomType, Tenant, TenantConfig};
 use chatapi_core::store::{
     AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, AppendRefusal, Appended, BacklogRoom, CreatedRoom,
-    HistoryRange, Idempotency, MessagePage, NewMessage, NewRoom, NewTenant, PageBounds, StoreFailure, StoreReply,
-    StoreRequest,
+    HistoryRange, Idempotency, KeyOwner, MessagePage, NewMessage, NewRoom, NewTenant, PageBounds, StoreFailure,
+    StoreReply, StoreRequest,
 };
 use chatapi_core::{Digest, IdStamp, MessageId, RoomId, Seq, TenantId, TenantKey, UnixMillis, UserId};
 
 use super::StoreUnderTest;
+
+/// Asks for a step, and hands back what its reply holds.
+macro_rules! answer {
+    ($store:expr, $request:expr, $reply:ident) => {
+        match $crate::store_contract::steps::ask($store, &$request) {
+            StoreReply::$reply(answer) => answer,
+            other => panic!("not answered as asked: {other:?}"),
+        }
+    };
+}
+
+mod messages;
+mod notifications;
+mod rooms;
+mod tenants;
+
+pub(super) use messages::*;
+pub(super) use notifications::*;
+pub(super) use rooms::*;
+pub(super) use tenants::*;
 
 pub(super) const NOW: UnixMillis = UnixMillis(1_765_627_800_123);
 pub(super) const ALL: PageBounds = PageBounds { messages: 100, size_bytes: 1 << 20 };
@@ -53,10 +73,10 @@ pub(super) fn tenant(store: Store<'_>, number: u8) -> Result<Tenant, StoreFailur
     Ok(tenant)
 }
 
-pub(super) fn find(store: Store<'_>, number: u8) -> Option<Tenant> {
+pub(super) fn find(store: Store<'_>, number: u8) -> Option<KeyOwner> {
     let request = StoreRequest::FindTenant { api_key: Digest([number; 32]) };
-    let StoreReply::Tenant(tenant) = ask(store, &request) else { panic!("no tenant") };
-    tenant
+    let StoreReply::KeyOwner(owner) = ask(store, &request) else { panic!("not answered as asked") };
+    owner
 }
 
 pub(super) fn new_room(
