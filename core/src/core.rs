@@ -1,6 +1,6 @@
 //! The state machine's frame: what goes in, what comes out, and when it wants to run again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
@@ -9,13 +9,13 @@ use crate::api::{ApiError, HealthCheck};
 use crate::auth::{TenantCache, TokenTable};
 use crate::config::Config;
 use crate::effect::{CloseReason, Effect, Event};
-use crate::id::{ConnId, IdSource, OpId};
+use crate::id::{ConnId, IdSource, OpId, RequestId};
 use crate::input::Input;
-use crate::metrics::{Counters, MetricsSnapshot};
+use crate::metrics::{Counters, MetricsSnapshot, ProcessGauges};
 use crate::notifications::Expansions;
 use crate::operations::{Finished, Operations, Origin, Step};
 use crate::recovery::Recovery;
-use crate::store::{StoreFailure, StoreReply, StoreRequest, StoreResult};
+use crate::store::{Lane, StoreFailure, StoreReply, StoreRequest, StoreResult};
 use crate::sweeping::Sweeper;
 use crate::time::{MonoMicros, Now};
 use crate::ws::{Audiences, Frame, Sessions, Typings, server_shutdown};
@@ -61,6 +61,8 @@ pub struct Core {
     pub(crate) health: HealthCheck,
     pub(crate) recovery: Recovery,
     pub(crate) counters: Counters,
+    /// REST requests under way, and since when.
+    pub(crate) arrivals: BTreeMap<RequestId, MonoMicros>,
     random: ChaCha20Rng,
     effects: VecDeque<Effect>,
 }
@@ -123,6 +125,7 @@ impl Core {
             health: HealthCheck::default(),
             recovery: Recovery::default(),
             counters: Counters::default(),
+            arrivals: BTreeMap::new(),
             random,
             effects: VecDeque::new(),
         };
@@ -143,7 +146,10 @@ impl Core {
             return;
         }
         match input {
-            Input::Request { request, body } => self.on_request(request, body),
+            Input::Request { request, body } => {
+                self.arrivals.insert(request, self.now.mono);
+                self.on_request(request, body);
+            }
             Input::Handshake { request, conn, body } => self.on_handshake(request, conn, body),
             Input::Frame { conn, frame } => self.on_frame(conn, *frame),
             Input::Heard { conn } => self.on_heard(conn),
@@ -193,10 +199,17 @@ impl Core {
             active_connections: self.sessions.count(),
             messages_sent: self.counters.messages_sent,
             dropped_broadcasts: self.counters.dropped_broadcasts,
+            delivery_attempts: self.counters.delivery_attempts,
+            delivery_failures: self.counters.delivery_failures,
             requests_answered: self.counters.requests_answered,
-            pending_store_operations: self.operations.waiting(),
+            pending_store_writes: self.operations.waiting(Lane::Write),
+            pending_store_reads: self.operations.waiting(Lane::Read),
             late_store_replies: self.counters.late_store_replies,
             uptime: self.now.mono - self.started,
+            rest_latency: self.counters.rest_latency,
+            store_latency: self.counters.store_latency,
+            delivery_latency: self.counters.delivery_latency,
+            process: ProcessGauges::default(),
         }
     }
 
@@ -205,6 +218,12 @@ impl Core {
     #[must_use]
     pub fn rooms_listened_to(&self) -> usize {
         self.audiences.places()
+    }
+
+    /// How many REST requests are not answered: a simulation compares it with what it should be.
+    #[must_use]
+    pub fn requests_under_way(&self) -> usize {
+        self.arrivals.len()
     }
 
     pub(crate) fn emit(&mut self, effect: Effect) {
@@ -228,9 +247,10 @@ impl Core {
     }
 
     fn on_stored(&mut self, op: OpId, result: StoreResult) {
-        let Some(Finished { step, in_time, tenant }) = self.operations.finish(op) else {
+        let Some(Finished { step, in_time, tenant, submitted }) = self.operations.finish(op) else {
             return;
         };
+        self.counters.store_latency.observe(self.now.mono - submitted);
         if !in_time {
             self.counters.late_store_replies += 1;
         }

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::api::{ApiError, ErrorCode};
+use crate::model::Edit;
 
 /// Reads `text`, which must be one JSON value and nothing else.
 pub(crate) fn parse(text: &[u8]) -> Result<Value<'_>, ApiError> {
@@ -81,6 +82,9 @@ pub(crate) struct Object<'a> {
     scope: &'static str,
 }
 
+/// The entries of an object of integers.
+pub(crate) type Integers<'a> = Vec<(Cow<'a, str>, i64)>;
+
 impl<'a> Object<'a> {
     /// Takes the fields of `other` in, as if they stood in this object. A field that then stands twice is refused
     /// when it is taken.
@@ -120,6 +124,29 @@ impl<'a> Object<'a> {
     pub(crate) fn object(&mut self, key: &'static str, scope: &'static str) -> Result<Option<Self>, ApiError> {
         self.typed(key, "an object", |value| {
             if let Value::Object(object) = value { Some(Self { scope, ..object }) } else { None }
+        })
+    }
+
+    /// An optional object whose values are integers within ±[`MAX_INTEGER`], whatever its keys.
+    pub(crate) fn integers(&mut self, key: &'static str) -> Result<Option<Integers<'a>>, ApiError> {
+        self.typed(key, "an object whose values are integers within ±(2^53 − 1)", |value| {
+            let Value::Object(object) = value else { return None };
+            let number = |(name, value)| if let Value::Integer(number) = value { Some((name, number)) } else { None };
+            object.entries.into_iter().map(number).collect()
+        })
+    }
+
+    /// A field that changes something: one that is absent keeps it; `null`, and what reads as nothing, clears it.
+    pub(crate) fn edit<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(&mut Self, &'static str) -> Result<Option<T>, ApiError>,
+    ) -> Result<Edit<T>, ApiError> {
+        let is_named = self.entries.iter().any(|(name, _)| name == key);
+        Ok(match read(self, key)? {
+            Some(value) => Edit::Set(value),
+            None if is_named => Edit::Clear,
+            None => Edit::Keep,
         })
     }
 
@@ -432,6 +459,29 @@ mod tests {
         assert_eq!(fields, ["f", "s", "s", "a"]);
         let mut config = body().object("c", "c.").unwrap().unwrap();
         assert_eq!(config.integer("i").unwrap_err().field.as_deref(), Some("c.i"));
+    }
+
+    #[test]
+    fn an_edit_tells_what_is_absent_from_what_is_null() {
+        let body = || parse_object(br#"{"set":7,"clear":null}"#).unwrap();
+        assert_eq!(body().edit("set", Object::integer), Ok(Edit::Set(7)));
+        assert_eq!(body().edit("clear", Object::integer), Ok(Edit::Clear));
+        assert_eq!(body().edit("keep", Object::integer), Ok(Edit::Keep));
+        assert_eq!(body().edit("set", Object::string).unwrap_err().field.as_deref(), Some("set"));
+    }
+
+    #[test]
+    fn an_object_of_integers_is_taken_whole_or_refused() {
+        let body = br#"{"o":{"a":1,"\u0062":-2},"empty":{},"null":null}"#;
+        let body = || parse_object(body).unwrap();
+        assert_eq!(body().integers("o"), Ok(Some(vec![("a".into(), 1), ("b".into(), -2)])));
+        assert_eq!(body().integers("empty"), Ok(Some(vec![])));
+        assert_eq!(body().integers("null"), Ok(None));
+        for bad in ["[]", "1", r#"{"a":null}"#, r#"{"a":"1"}"#, r#"{"a":1,"b":1.0}"#, r#"{"a":9007199254740992}"#] {
+            let text = format!(r#"{{"o":{bad}}}"#);
+            let error = parse_object(text.as_bytes()).unwrap().integers("o").unwrap_err();
+            assert_eq!(error.field.as_deref(), Some("o"), "{bad}");
+        }
     }
 
     #[test]

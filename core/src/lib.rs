@@ -43,7 +43,7 @@ pub use id::{
 };
 pub use input::{ClosedBy, Input};
 pub use limits::RateLimitStatus;
-pub use metrics::MetricsSnapshot;
+pub use metrics::{Histogram, MetricsSnapshot, ProcessGauges};
 pub use operations::{MAX_READS_WAITING, MAX_WRITES_WAITING};
 pub use secret::{Digest, Entropy, Secret};
 pub use time::{Micros, MonoMicros, Now, UnixMillis};

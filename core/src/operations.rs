@@ -169,6 +169,7 @@ pub(crate) struct Finished {
     /// Whether somebody still waits for it.
     pub(crate) in_time: bool,
     pub(crate) tenant: Option<TenantKey>,
+    pub(crate) submitted: MonoMicros,
 }
 
 /// The steps that wait.
@@ -187,6 +188,7 @@ struct Pending {
     step: Step,
     tenant: Option<TenantKey>,
     lane: Lane,
+    submitted: MonoMicros,
     given_up: bool,
 }
 
@@ -201,7 +203,7 @@ impl Operations {
     pub(crate) fn begin(&mut self, now: MonoMicros, tenant: Option<TenantKey>, lane: Lane, step: Step) -> OpId {
         self.last += 1;
         let op = OpId(self.last);
-        self.pending.insert(op, Pending { step, tenant, lane, given_up: false });
+        self.pending.insert(op, Pending { step, tenant, lane, submitted: now, given_up: false });
         self.deadlines.push_back((now + STORE_TIMEOUT, op));
         self.load_mut(lane).add(tenant);
         op
@@ -220,12 +222,12 @@ impl Operations {
 
     /// Takes a step out; `None` for a name that nothing waits under.
     pub(crate) fn finish(&mut self, op: OpId) -> Option<Finished> {
-        let Pending { step, tenant, lane, given_up } = self.pending.remove(&op)?;
+        let Pending { step, tenant, lane, submitted, given_up } = self.pending.remove(&op)?;
         self.load_mut(lane).subtract(tenant);
         while self.deadlines.front().is_some_and(|(_, op)| self.is_settled(*op)) {
             self.deadlines.pop_front();
         }
-        Some(Finished { step, in_time: !given_up, tenant })
+        Some(Finished { step, in_time: !given_up, tenant, submitted })
     }
 
     /// Whether nothing waits in the write lane.
@@ -269,8 +271,13 @@ impl Operations {
         self.pending.is_empty()
     }
 
-    pub(crate) fn waiting(&self) -> u64 {
-        self.pending.len() as u64
+    /// How many steps wait in a lane, those included that were given up.
+    pub(crate) fn waiting(&self, lane: Lane) -> u64 {
+        let load = match lane {
+            Lane::Write => &self.writes,
+            Lane::Read => &self.reads,
+        };
+        load.total as u64
     }
 
     fn is_settled(&self, op: OpId) -> bool {

@@ -34,6 +34,11 @@ impl Budget {
     pub(crate) fn share(self: &Arc<Self>) -> Share {
         Share { budget: Arc::clone(self), held_bytes: 0 }
     }
+
+    /// What all shares hold together.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        BUDGET_BYTES.saturating_sub(self.left_bytes.load(Ordering::Relaxed)) as u64
+    }
 }
 
 impl Share {
@@ -78,10 +83,11 @@ mod tests {
         assert_eq!(first.hold(BUDGET_BYTES / 2), Ok(()));
         assert_eq!(second.hold(BUDGET_BYTES / 2), Ok(()));
         assert_eq!(second.hold(BUDGET_BYTES / 2 + 1), Err(Exhausted));
+        assert_eq!(budget.held_bytes(), BUDGET_BYTES as u64);
         drop(first);
         assert_eq!(second.hold(BUDGET_BYTES), Ok(()));
         second.release();
         assert_eq!(budget.share().hold(BUDGET_BYTES), Ok(()));
-        assert_eq!(budget.left_bytes.load(Ordering::Relaxed), BUDGET_BYTES);
+        assert_eq!(budget.held_bytes(), 0);
     }
 }

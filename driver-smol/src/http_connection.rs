@@ -19,7 +19,6 @@ use crate::budget::Share;
 use crate::deadline::{Deadline, Ended};
 use crate::exchange::{Exchange, Reply};
 use crate::http1::{CONTINUE, Method, Persistence, Phase, Request, RequestReader, Version, encode_response};
-use crate::keys::Host;
 use crate::listener::{Permit, Socket};
 use crate::server::Server;
 use crate::websocket::{self, Outbox};
@@ -146,7 +145,7 @@ impl HttpConnection {
     }
 
     async fn answer(&self, request: &Request) -> Answered {
-        let (meta, action) = request.with_parts(|parts| parse_request(parts, &mut Host(&self.server.keys)));
+        let (meta, action) = request.with_parts(|parts| parse_request(parts, &mut self.server.host()));
         let hub = &self.server.hub;
         match action {
             Action::Answer(response) => Answered::Response(response),
@@ -188,7 +187,10 @@ impl HttpConnection {
 
     fn response(&self, meta: &ResponseMeta, reply: Reply) -> HttpResponse {
         match reply {
-            Reply::Answer(answer) => encode(meta, &answer),
+            Reply::Answer(mut answer) => {
+                answer.add_process_gauges(|| self.server.gauges());
+                encode(meta, &answer)
+            }
             // Only handshakes are accepted.
             Reply::Accepted(_) | Reply::Stopped => reject(Rejection::Stopped, meta),
         }
@@ -239,7 +241,7 @@ impl HttpConnection {
 
     /// The answer to what the reader holds, or has refused.
     fn rejected(&self, rejection: Rejection) -> HttpResponse {
-        let meta = ResponseMeta::of_refused(self.reader.request_id(), &mut Host(&self.server.keys));
+        let meta = ResponseMeta::of_refused(&self.reader.told(), &mut self.server.host());
         reject(rejection, &meta)
     }
 

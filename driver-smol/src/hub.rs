@@ -274,6 +274,11 @@ impl Hub {
         open > 0 || self.busy.load(Ordering::Relaxed) > 0
     }
 
+    /// How many effects wait to be carried out.
+    pub(crate) fn queued_effects(&self) -> u64 {
+        lock(&self.handover).len() as u64
+    }
+
     /// Waits until the core serves.
     pub(crate) async fn ready(&self) {
         self.ready.wait().await;

@@ -1,7 +1,7 @@
 //! Secrets of the operator's, compared in constant time, and randomness for fresh ones.
 
-use chatapi_core::Entropy;
 use chatapi_core::api::ParseHost;
+use chatapi_core::{AllowedOrigins, Entropy};
 use subtle::ConstantTimeEq as _;
 
 /// The operator's keys.
@@ -17,7 +17,10 @@ impl Keys {
 }
 
 /// What a request's parser borrows.
-pub(crate) struct Host<'a>(pub(crate) &'a Keys);
+pub(crate) struct Host<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) allowed_origins: &'a AllowedOrigins,
+}
 
 impl Entropy for Host<'_> {
     fn fill(&mut self, buffer: &mut [u8]) {
@@ -27,11 +30,15 @@ impl Entropy for Host<'_> {
 
 impl ParseHost for Host<'_> {
     fn is_master_key(&self, given: &[u8]) -> bool {
-        self.0.master.as_bytes().ct_eq(given).into()
+        self.keys.master.as_bytes().ct_eq(given).into()
     }
 
     fn is_metrics_token(&self, given: &[u8]) -> bool {
-        self.0.metrics.as_ref().is_some_and(|token| token.as_bytes().ct_eq(given).into())
+        self.keys.metrics.as_ref().is_some_and(|token| token.as_bytes().ct_eq(given).into())
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        self.allowed_origins
     }
 }
 

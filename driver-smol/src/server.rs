@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use chatapi_core::recording::End;
-use chatapi_core::{Input, Micros};
+use chatapi_core::{AllowedOrigins, Input, Micros, ProcessGauges};
 use chatapi_storage_sqlite::{OpenError, Options, Readers, Store, Writer};
 use futures_lite::{FutureExt as _, StreamExt as _};
 use smol::{Executor, Timer};
@@ -15,7 +15,7 @@ use smol::{Executor, Timer};
 use crate::budget::Budget;
 use crate::deadline::Deadlines;
 use crate::hub::Hub;
-use crate::keys::{Keys, fill_random};
+use crate::keys::{Host, Keys, fill_random};
 use crate::panics::AbortOnPanic;
 use crate::recorder::Recorder;
 use crate::settings::{Record, Settings};
@@ -26,10 +26,30 @@ use crate::{listener, timer, welcome};
 pub(crate) struct Server {
     pub(crate) hub: Arc<Hub>,
     pub(crate) keys: Keys,
+    pub(crate) allowed_origins: AllowedOrigins,
     pub(crate) deadlines: Arc<Deadlines>,
     pub(crate) budget: Arc<Budget>,
     pub(crate) executor: Arc<Executor<'static>>,
     pub(crate) connection_limit: usize,
+}
+
+impl Server {
+    /// What the parser of one request borrows.
+    pub(crate) const fn host(&self) -> Host<'_> {
+        Host { keys: &self.keys, allowed_origins: &self.allowed_origins }
+    }
+
+    /// What only the process knows of how it stands.
+    pub(crate) fn gauges(&self) -> ProcessGauges {
+        let store = self.hub.store().map(StoreLink::load).unwrap_or_default();
+        ProcessGauges {
+            wal_bytes: store.wal_bytes,
+            queued_writes: store.queued_writes,
+            queued_reads: store.queued_reads,
+            queued_effects: self.hub.queued_effects(),
+            incoming_bytes: self.budget.held_bytes(),
+        }
+    }
 }
 
 /// Why a server did not start.
@@ -90,6 +110,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), StartError> {
     fill_random(&mut seed);
     let drain = DrainTimes::within(Duration::from_micros(settings.core.shutdown_drain_timeout.0));
     settings.core.shutdown_drain_timeout = Micros(u64::try_from(drain.answered.as_micros()).unwrap_or(u64::MAX));
+    let allowed_origins = settings.core.allowed_origins.clone();
     let hub = Arc::new(Hub::new(settings.core, seed, recorder));
     let replies_to = Arc::downgrade(&hub);
     let writer = Writer::start(
@@ -109,6 +130,7 @@ pub(crate) fn run(mut settings: Settings) -> Result<(), StartError> {
     let server = Arc::new(Server {
         hub: Arc::clone(&hub),
         keys: Keys::new(master_key, settings.metrics_token),
+        allowed_origins,
         deadlines: Arc::new(Deadlines::new()),
         budget: Arc::new(Budget::new()),
         executor: Arc::new(Executor::new()),

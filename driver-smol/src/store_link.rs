@@ -17,6 +17,17 @@ pub(crate) struct StoreLink {
     reads: Arc<ReadQueue>,
 }
 
+/// How much the store has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct StoreLoad {
+    /// Steps in the writer's queue.
+    pub(crate) queued_writes: u64,
+    /// Steps that no reader has taken up.
+    pub(crate) queued_reads: u64,
+    /// Length of the write-ahead log.
+    pub(crate) wal_bytes: u64,
+}
+
 /// Answers a read.
 type Serve = Box<dyn Fn(OpId, &StoreRequest) + Send + Sync>;
 
@@ -61,6 +72,16 @@ impl StoreLink {
             return;
         }
         self.reads.push(batch);
+    }
+
+    /// How much there is to do; nothing for the writer once the store is closed.
+    pub(crate) fn load(&self) -> StoreLoad {
+        let writer = lock(&self.writer).as_ref().map(Writer::stats).unwrap_or_default();
+        StoreLoad {
+            queued_writes: writer.queued,
+            queued_reads: lock(&self.reads.state).waiting.len() as u64,
+            wal_bytes: writer.wal_bytes(),
+        }
     }
 
     /// Finishes what is queued, checkpoints and closes. Blocks until that is done.

@@ -132,7 +132,7 @@ impl World {
             reports: Vec::new(),
             is_stopped: false,
             last_id: 0,
-            entropy: Counter::default(),
+            entropy: Counter::new(config.allowed_origins.clone()),
             recording: redactor.map(|redactor| Recording { redactor, text: Vec::new() }),
         };
         let mut effects = world.drain();

@@ -16,7 +16,7 @@ use crate::session::Session;
 
 /// Pages of 4 KiB between two checkpoints beside the writer.
 const INTERVAL_PAGES: u32 = 1_000;
-const PAGE_BYTES: u64 = 4_096;
+pub(crate) const PAGE_BYTES: u64 = 4_096;
 /// How long the writer waits for readers at a forced checkpoint, and how much the log grows before it tries again.
 const FORCE_PATIENCE: Duration = Duration::from_millis(250);
 const FORCE_AGAIN_PAGES: u32 = 2_048;

@@ -8,7 +8,7 @@ use std::thread::{Builder, JoinHandle};
 use chatapi_core::OpId;
 use chatapi_core::store::{StoreRequest, StoreResult};
 
-use crate::checkpoint::Checkpoints;
+use crate::checkpoint::{Checkpoints, PAGE_BYTES};
 use crate::open::{OpenError, Store};
 use crate::session::{Op, Session};
 
@@ -57,6 +57,14 @@ pub struct WriterStats {
     pub steps: u64,
     /// Length of the write-ahead log, in pages of 4 KiB.
     pub wal_pages: u32,
+}
+
+impl WriterStats {
+    /// Length of the write-ahead log in bytes, but for the few that head each page.
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
+        u64::from(self.wal_pages) * PAGE_BYTES
+    }
 }
 
 #[derive(Default)]

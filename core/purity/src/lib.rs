@@ -6,7 +6,7 @@ use chatapi_core::api::{Action, Body, ParseHost, RequestParts, encode, parse_req
 use chatapi_core::recording::{Redactor, Replay, header};
 use chatapi_core::store::{StoreReply, StoreRequest};
 use chatapi_core::ws::parse_client_frame;
-use chatapi_core::{Config, ConnId, Core, Effect, Entropy, Input, Now, RequestId};
+use chatapi_core::{AllowedOrigins, Config, ConnId, Core, Effect, Entropy, Input, Now, RequestId};
 
 struct Host;
 
@@ -23,6 +23,10 @@ impl ParseHost for Host {
 
     fn is_metrics_token(&self, _given: &[u8]) -> bool {
         false
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        const { &AllowedOrigins::Listed(Vec::new()) }
     }
 }
 

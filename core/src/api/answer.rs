@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ApiError;
 use crate::id::{NotificationId, RoomId, Seq, TenantId, UserId};
 use crate::limits::RateLimitStatus;
-use crate::metrics::MetricsSnapshot;
+use crate::metrics::{MetricsSnapshot, ProcessGauges};
 use crate::model::{ListedRoom, Member, Message, Room, Subscription, Tenant, TenantConfig};
 use crate::secret::Secret;
 use crate::store::{MemberPage, MessagePage, ReceiptPage, TenantPage};
@@ -18,6 +18,15 @@ pub struct Answer {
     pub rate_limit: Option<RateLimitStatus>,
     /// What was asked for, or why not.
     pub result: Result<Success, ApiError>,
+}
+
+impl Answer {
+    /// Fills in what only the driver knows, where the answer tells metrics.
+    pub fn add_process_gauges(&mut self, read: impl FnOnce() -> ProcessGauges) {
+        if let Ok(Success::Metrics(snapshot)) = &mut self.result {
+            snapshot.process = read();
+        }
+    }
 }
 
 /// What was asked for.

@@ -1,5 +1,7 @@
 //! Fields that bodies of requests and client frames have in common, read by one mechanism.
 
+use std::borrow::Cow;
+
 use super::call::SendMessage;
 use super::error::ApiError;
 use crate::id::{RoomId, Seq};
@@ -7,6 +9,8 @@ use crate::json::{self, Object};
 
 /// Longest `metadata` of a room and `meta` of a message, in bytes.
 pub(crate) const JSON_TEXT_MAX_BYTES: usize = 16 * 1024;
+/// Longest name of a tenant or a room, and longest topic, in characters.
+pub(crate) const LABEL_MAX_CHARS: usize = 200;
 /// Longest idempotency key and request id, in bytes.
 pub(crate) const KEY_MAX_BYTES: usize = 128;
 
@@ -16,11 +20,17 @@ pub(crate) fn message(
     room_id: RoomId,
     idempotency_key: Option<String>,
 ) -> Result<SendMessage, ApiError> {
+    let content = content(fields)?;
+    Ok(SendMessage { room_id, content, meta: json_text(fields, "meta")?, idempotency_key })
+}
+
+/// `content`: at least a byte.
+pub(crate) fn content(fields: &mut Object<'_>) -> Result<String, ApiError> {
     let content = fields.required("content", Object::string)?.into_owned();
     if content.is_empty() {
         return Err(fields.invalid("content", "must not be empty"));
     }
-    Ok(SendMessage { room_id, content, meta: json_text(fields, "meta")?, idempotency_key })
+    Ok(content)
 }
 
 /// `room_id`, whatever it names.
@@ -30,9 +40,20 @@ pub(crate) fn room_id(fields: &mut Object<'_>) -> Result<RoomId, ApiError> {
 }
 
 /// The number of a message: an integer from 0 up.
-pub(crate) fn seq(fields: &mut Object<'_>, key: &'static str) -> Result<Seq, ApiError> {
-    let number = fields.required(key, Object::integer)?;
-    u64::try_from(number).map(Seq).map_err(|_| fields.invalid(key, "must not be negative"))
+pub(crate) fn seq(fields: &mut Object<'_>, key: &'static str) -> Result<Option<Seq>, ApiError> {
+    let number = fields.integer(key)?;
+    let seq = |number| u64::try_from(number).map(Seq).map_err(|_| fields.invalid(key, "must not be negative"));
+    number.map(seq).transpose()
+}
+
+/// A text of 1 to [`LABEL_MAX_CHARS`] characters.
+pub(crate) fn label(fields: &mut Object<'_>, key: &'static str) -> Result<Option<String>, ApiError> {
+    match fields.string(key)? {
+        Some(text) if !(1..=LABEL_MAX_CHARS).contains(&text.chars().count()) => {
+            Err(fields.invalid(key, &format!("must be 1 to {LABEL_MAX_CHARS} characters long")))
+        }
+        text => Ok(text.map(Cow::into_owned)),
+    }
 }
 
 /// JSON text in a string, kept byte for byte; `""` is absent.

@@ -3,12 +3,14 @@
 
 mod answer;
 mod call;
+mod cors;
 mod encode;
 mod error;
 pub(crate) mod fields;
 mod health;
 mod members;
 mod messages;
+mod openapi;
 mod parse;
 mod rooms;
 mod serve;
@@ -19,8 +21,11 @@ pub use call::{
     Access, AdminCall, ApiRequest, Call, ChangeRoom, CreateRoom, CreateTenant, Credentials, EditMessage, MembersQuery,
     Notify, PublicCall, RotateKey, SendMessage, TenantCall, UserCall, UserHeader,
 };
+pub use cors::Cors;
 pub(crate) use encode::RoomBody;
-pub use encode::{HttpResponse, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject};
+pub use encode::{
+    HttpResponse, MetricsFormat, REQUEST_BODY_MAX_BYTES, Rejection, ResponseMeta, encode, encode_upgrade, reject,
+};
 pub use error::{ApiError, ErrorCode};
 pub(crate) use health::HealthCheck;
 pub use parse::{Action, Body, ParseHost, RequestParts, Upgrade, parse_request};

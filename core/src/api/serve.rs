@@ -69,6 +69,9 @@ impl Core {
         result: Result<Success, ApiError>,
     ) {
         self.counters.requests_answered += 1;
+        if let Some(arrival) = self.arrivals.remove(&request) {
+            self.counters.rest_latency.observe(self.now.mono - arrival);
+        }
         let rate_limit = tenant.and_then(|tenant| self.tenants.rate_limit(tenant, bucket, self.now.mono));
         self.emit(Effect::Respond { request, answer: Box::new(Answer { rate_limit, result }) });
     }

@@ -1,7 +1,10 @@
 //! From the text of a client frame to a typed command.
 
-use super::client::{ClientFrame, Command, FrameBucket};
+use std::collections::BTreeMap;
+
+use super::client::{ClientFrame, Command, FrameBucket, TypingAction};
 use crate::api::{ApiError, fields};
+use crate::id::{RoomId, Seq};
 use crate::json::{self, Object};
 
 /// Parses the payload of a text frame: one JSON object whose fields stand beside `type` or inside `data`.
@@ -18,7 +21,7 @@ fn read(mut frame: Object<'_>) -> ClientFrame {
     let kind = frame.required("type", Object::string);
     let data = frame.object("data", "").map(|data| frame.absorb(data.unwrap_or_default()));
     let paid_by = match kind.as_deref() {
-        Ok("ack" | "ping") => FrameBucket::Connection,
+        Ok("ack" | "ping" | TYPING_START | TYPING_STOP) => FrameBucket::Connection,
         Ok(_) | Err(_) => FrameBucket::Tenant,
     };
     match request_id(&mut frame) {
@@ -39,11 +42,41 @@ fn command(kind: &str, mut frame: Object<'_>) -> Result<Command, ApiError> {
             Ok(Command::SendMessage(Box::new(message)))
         }
         "ack" => {
-            Ok(Command::Acknowledge { room_id: fields::room_id(&mut frame)?, seq: fields::seq(&mut frame, "seq")? })
+            let room_id = fields::room_id(&mut frame)?;
+            Ok(Command::Acknowledge { room_id, seq: frame.required("seq", fields::seq)? })
         }
+        TYPING_START => Ok(Command::Typing { room_id: fields::room_id(&mut frame)?, action: TypingAction::Start }),
+        TYPING_STOP => Ok(Command::Typing { room_id: fields::room_id(&mut frame)?, action: TypingAction::Stop }),
+        "subscribe" => {
+            let room_id = fields::room_id(&mut frame)?;
+            Ok(Command::Subscribe { room_id, after: fields::seq(&mut frame, "after_seq")? })
+        }
+        "resume" => Ok(Command::Resume { rooms: positions(&mut frame, "rooms")? }),
         "ping" => Ok(Command::Ping),
-        _ => Err(frame.invalid("type", "must be one of send_message, ack, ping")),
+        _ => {
+            let kinds = "must be one of send_message, ack, typing.start, typing.stop, subscribe, resume, ping";
+            Err(frame.invalid("type", kinds))
+        }
     }
+}
+
+const TYPING_START: &str = "typing.start";
+const TYPING_STOP: &str = "typing.stop";
+
+/// Most rooms of a `resume`.
+const RESUME_ROOMS_MAX: usize = 1_000;
+
+/// Where a client stands in each of several rooms.
+fn positions(frame: &mut Object<'_>, key: &'static str) -> Result<BTreeMap<RoomId, Seq>, ApiError> {
+    let rooms = frame.required(key, Object::integers)?;
+    if rooms.len() > RESUME_ROOMS_MAX {
+        return Err(frame.invalid(key, &format!("may name {RESUME_ROOMS_MAX} rooms at most")));
+    }
+    rooms
+        .into_iter()
+        .map(|(room_id, number)| Some((RoomId::new(&room_id), Seq(u64::try_from(number).ok()?))))
+        .collect::<Option<_>>()
+        .ok_or_else(|| frame.invalid(key, "must hold no negative position"))
 }
 
 fn request_id(frame: &mut Object<'_>) -> Result<Option<String>, ApiError> {
@@ -64,7 +97,6 @@ fn idempotency_key(frame: &mut Object<'_>) -> Result<Option<String>, ApiError> {
 mod tests {
     use super::*;
     use crate::api::{ErrorCode, SendMessage};
-    use crate::id::{RoomId, Seq};
 
     #[test]
     fn the_fields_of_every_type_stand_beside_it_or_inside_data() {
@@ -77,6 +109,11 @@ mod tests {
             }))
         };
         let ack = |seq| Command::Acknowledge { room_id: RoomId::new("room_1"), seq: Seq(seq) };
+        let typing = |action| Command::Typing { room_id: RoomId::new("room_1"), action };
+        let subscribe = |after| Command::Subscribe { room_id: RoomId::new("room_1"), after };
+        let resume = |rooms: &[(&str, u64)]| Command::Resume {
+            rooms: rooms.iter().map(|(room_id, seq)| (RoomId::new(room_id), Seq(*seq))).collect(),
+        };
         for (fields, kind, command) in [
             (r#""room_id":"room_1","content":"Hi\u0000""#, "send_message", send(None, None)),
             (
@@ -91,6 +128,17 @@ mod tests {
             ),
             (r#""room_id":"room_1","seq":0"#, "ack", ack(0)),
             (r#""room_id":"room_1","seq":9007199254740991"#, "ack", ack(9_007_199_254_740_991)),
+            (r#""room_id":"room_1""#, "typing.start", typing(TypingAction::Start)),
+            (r#""room_id":"room_1","seq":-1"#, "typing.stop", typing(TypingAction::Stop)),
+            (r#""room_id":"room_1""#, "subscribe", subscribe(None)),
+            (r#""room_id":"room_1","after_seq":null"#, "subscribe", subscribe(None)),
+            (r#""room_id":"room_1","after_seq":0"#, "subscribe", subscribe(Some(Seq(0)))),
+            (r#""rooms":{}"#, "resume", resume(&[])),
+            (
+                r#""rooms":{"b":9007199254740991,"\u0061":0}"#,
+                "resume",
+                resume(&[("a", 0), ("b", 9_007_199_254_740_991)]),
+            ),
             (r#""x":1"#, "ping", Command::Ping),
         ] {
             for text in [
@@ -118,6 +166,11 @@ mod tests {
     #[test]
     fn an_error_blames_the_field_and_echoes_the_request_id() {
         let big = format!(r#""type":"send_message","room_id":"r","content":"c","meta":"{}""#, "1".repeat(16_385));
+        let rooms = |count: usize| {
+            let rooms: Vec<_> = (0..count).map(|n| format!(r#""room_{n}":{n}"#)).collect();
+            format!(r#""type":"resume","rooms":{{{}}}"#, rooms.join(","))
+        };
+        assert!(parse_client_frame(&format!("{{{}}}", rooms(1_000))).command.is_ok());
         let key =
             format!(r#""type":"send_message","room_id":"r","content":"c","idempotency_key":"{}""#, "k".repeat(129));
         for (fields, field) in [
@@ -142,6 +195,21 @@ mod tests {
             (r#""type":"send_message","room_id":"r","content":"c","idempotency_key":"a b""#, "idempotency_key"),
             (r#""type":"send_message","room_id":"r","content":"c","idempotency_key":5"#, "idempotency_key"),
             (&key, "idempotency_key"),
+            (r#""type":"typing.start""#, "room_id"),
+            (r#""type":"typing.stop","room_id":[]"#, "room_id"),
+            (r#""type":"typing","room_id":"r""#, "type"),
+            (r#""type":"subscribe","after_seq":1"#, "room_id"),
+            (r#""type":"subscribe","room_id":"r","after_seq":-1"#, "after_seq"),
+            (r#""type":"subscribe","room_id":"r","after_seq":"1""#, "after_seq"),
+            (r#""type":"subscribe","room_id":"r","after_seq":1.5"#, "after_seq"),
+            (r#""type":"resume""#, "rooms"),
+            (r#""type":"resume","rooms":null"#, "rooms"),
+            (r#""type":"resume","rooms":["r"]"#, "rooms"),
+            (r#""type":"resume","rooms":{"r":-1}"#, "rooms"),
+            (r#""type":"resume","rooms":{"r":null}"#, "rooms"),
+            (r#""type":"resume","rooms":{"r":1,"s":"2"}"#, "rooms"),
+            (r#""type":"resume","rooms":{"r":1},"data":{"rooms":{"s":1}}"#, "rooms"),
+            (&rooms(1_001), "rooms"),
             (r#""type":"ack","seq":1"#, "room_id"),
             (r#""type":"ack","room_id":"r""#, "seq"),
             (r#""type":"ack","room_id":"r","seq":-1"#, "seq"),
@@ -153,8 +221,28 @@ mod tests {
             let error = frame.command.unwrap_err();
             assert_eq!(error.field.as_deref(), Some(field), "{fields:.80}");
             assert_eq!(frame.request_id.as_deref(), Some("r1"), "{fields:.80}");
-            let large = fields.len() > 16_384;
+            let large = fields == big;
             assert_eq!(error.code == ErrorCode::PayloadTooLarge, large, "{fields:.80}");
+        }
+    }
+
+    #[test]
+    fn what_is_cheap_for_everyone_is_paid_from_the_connection_s_own_bucket() {
+        for (kind, bucket) in [
+            ("send_message", FrameBucket::Tenant),
+            ("subscribe", FrameBucket::Tenant),
+            ("resume", FrameBucket::Tenant),
+            ("nonsense", FrameBucket::Tenant),
+            ("ack", FrameBucket::Connection),
+            ("typing.start", FrameBucket::Connection),
+            ("typing.stop", FrameBucket::Connection),
+            ("ping", FrameBucket::Connection),
+        ] {
+            assert_eq!(parse_client_frame(&format!(r#"{{"type":"{kind}","seq":"x"}}"#)).paid_by, bucket, "{kind}");
+        }
+        let unknown = parse_client_frame(r#"{"type":"nonsense"}"#).command.unwrap_err();
+        for kind in ["send_message", "ack", "typing.start", "typing.stop", "subscribe", "resume", "ping"] {
+            assert!(unknown.message.contains(kind), "{kind}");
         }
     }
 

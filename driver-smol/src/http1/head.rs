@@ -78,14 +78,19 @@ pub(super) fn find_fields(bytes: &mut [u8], range: Range<usize>, count: usize) -
     Ok(fields)
 }
 
-/// The one `X-Request-Id` among the complete lines of a head that goes on, or goes wrong, after them; what follows a line
-/// that is no field is not looked at.
-pub(super) fn request_id_of_lines(lines: &[u8]) -> Option<&[u8]> {
-    let mut found = None;
+/// The lower-case name of a field that the answer to a refused request depends on; `None` of any other.
+pub(super) fn told_name(name: &[u8]) -> Option<&'static str> {
+    ["origin", "x-request-id"].into_iter().find(|known| name.eq_ignore_ascii_case(known.as_bytes()))
+}
+
+/// Such fields among the complete lines of a head that goes on, or goes wrong, after them; what follows a line that is no
+/// field is not looked at.
+pub(super) fn told_by_lines(lines: &[u8]) -> Vec<(&'static str, &[u8])> {
+    let mut told = Vec::new();
     for line in lines.split(|&byte| byte == b'\n').take(FIELDS_MAX) {
         // A folded line would be a part of the one before it: what that says is then not known.
         if line.starts_with(b" ") || line.starts_with(b"\t") {
-            return None;
+            return Vec::new();
         }
         let Some(colon) = line.iter().position(|&byte| byte == b':') else {
             break;
@@ -94,11 +99,11 @@ pub(super) fn request_id_of_lines(lines: &[u8]) -> Option<&[u8]> {
         if !is_token(name) {
             break;
         }
-        if name.eq_ignore_ascii_case(b"x-request-id") && found.replace(value.trim_ascii()).is_some() {
-            return None;
+        if let Some(name) = told_name(name) {
+            told.push((name, value.trim_ascii()));
         }
     }
-    found
+    told
 }
 
 /// What the fields come to.
@@ -273,22 +278,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_head_that_goes_wrong_names_its_request_by_the_lines_before_the_fault() {
+    fn a_head_that_goes_wrong_tells_its_request_and_origin_by_the_lines_before_the_fault() {
         let many = "A: b\r\n".repeat(FIELDS_MAX);
-        for (lines, id) in [
-            ("X-Request-Id: mine\r\n", Some("mine")),
-            ("Host: x\r\nx-request-id:\tmine \r\nA: b\r\n", Some("mine")),
-            ("X-Request-Id: mine\r\nBad Name: x\r\nX-Request-Id: another\r\n", Some("mine")),
-            ("X-Request-Id: mine\r\nno field\r\n", Some("mine")),
-            (&format!("X-Request-Id: mine\r\n{many}"), Some("mine")),
-            ("", None),
-            ("Host: x\r\n", None),
-            ("Bad Name: x\r\nX-Request-Id: mine\r\n", None),
-            ("X-Request-Id: mine\r\n folded\r\n", None),
-            ("X-Request-Id: mine\r\nX-Request-Id: another\r\n", None),
-            (&format!("{many}X-Request-Id: mine\r\n"), None),
+        let id = |value: &'static str| ("x-request-id", value.as_bytes());
+        let origin = |value: &'static str| ("origin", value.as_bytes());
+        for (lines, told) in [
+            ("X-Request-Id: mine\r\n", vec![id("mine")]),
+            ("Host: x\r\nx-request-id:\tmine \r\nA: b\r\n", vec![id("mine")]),
+            ("ORIGIN: https://a\r\nX-Request-Id: mine\r\n", vec![origin("https://a"), id("mine")]),
+            ("X-Request-Id: mine\r\nBad Name: x\r\nOrigin: https://a\r\n", vec![id("mine")]),
+            ("X-Request-Id: mine\r\nno field\r\n", vec![id("mine")]),
+            (&format!("X-Request-Id: mine\r\n{many}"), vec![id("mine")]),
+            ("", vec![]),
+            ("Host: x\r\n", vec![]),
+            ("Bad Name: x\r\nX-Request-Id: mine\r\n", vec![]),
+            ("X-Request-Id: mine\r\n folded\r\n", vec![]),
+            ("Origin: https://a\r\nOrigin: https://b\r\n", vec![origin("https://a"), origin("https://b")]),
+            (&format!("{many}X-Request-Id: mine\r\n"), vec![]),
         ] {
-            assert_eq!(request_id_of_lines(lines.as_bytes()), id.map(str::as_bytes), "{lines:?}");
+            assert_eq!(told_by_lines(lines.as_bytes()), told, "{lines:?}");
         }
     }
 

@@ -7,8 +7,8 @@ use chatapi_core::api::{REQUEST_BODY_MAX_BYTES, Rejection};
 
 use super::chunked::{Chunked, Decoded};
 use super::head::{
-    FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, find_fields, parse_request_line, read_fields, request_id_of_lines,
-    split_request_line,
+    FIELDS_MAX, Framing, HEAD_MAX_BYTES, Head, find_fields, parse_request_line, read_fields, split_request_line,
+    told_by_lines, told_name,
 };
 use super::lines::{LineError, Lines};
 use super::request::{Field, Request, RequestLine, slice};
@@ -92,8 +92,8 @@ impl RequestReader {
                 Ok(Some(request))
             }
             Err(rejection) => {
-                let request_id = pending.request_id().map(<[u8]>::to_vec);
-                self.state = State::Failed(Box::new(Failure { rejection, request_id }));
+                let told = pending.told().into_iter().map(|(name, value)| (name, value.to_vec())).collect();
+                self.state = State::Failed(Box::new(Failure { rejection, told }));
                 Err(rejection)
             }
         }
@@ -122,14 +122,15 @@ impl RequestReader {
         }
     }
 
-    /// `X-Request-Id` of the request that is on its way or was refused, for its answer. Of a head that is not complete or
-    /// could not be read, the lines before the fault count. `None` where they do not hold just one.
+    /// The fields of the request that is on its way or was refused, as far as a refusal depends on them
+    /// ([`ResponseMeta::of_refused`](chatapi_core::api::ResponseMeta::of_refused)). Of a head that is not complete or could
+    /// not be read, the lines before the fault count.
     #[must_use]
-    pub fn request_id(&self) -> Option<&[u8]> {
+    pub fn told(&self) -> Vec<(&'static str, &[u8])> {
         match &self.state {
-            State::Open(pending) => pending.request_id(),
-            State::Failed(failure) => failure.request_id.as_deref(),
-            State::Idle { .. } | State::Closed(_) => None,
+            State::Open(pending) => pending.told(),
+            State::Failed(failure) => failure.told.iter().map(|(name, value)| (*name, value.as_slice())).collect(),
+            State::Idle { .. } | State::Closed(_) => Vec::new(),
         }
     }
 
@@ -149,7 +150,7 @@ impl RequestReader {
         match &self.state {
             State::Open(pending) => pending.bytes.capacity(),
             State::Closed(rest) => rest.capacity(),
-            State::Failed(failure) => failure.request_id.as_ref().map_or(0, Vec::capacity),
+            State::Failed(failure) => failure.told.iter().map(|(_, value)| value.capacity()).sum(),
             State::Idle { .. } => 0,
         }
     }
@@ -173,7 +174,7 @@ impl Default for State {
 #[derive(Debug)]
 struct Failure {
     rejection: Rejection,
-    request_id: Option<Vec<u8>>,
+    told: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// A request on its way.
@@ -259,14 +260,13 @@ impl Pending {
         self.advance_body()
     }
 
-    fn request_id(&self) -> Option<&[u8]> {
+    fn told(&self) -> Vec<(&'static str, &[u8])> {
         if self.fields.is_empty() {
-            let (_, fields_start) = self.line.as_ref()?;
-            return request_id_of_lines(self.bytes.get(*fields_start..self.lines.position())?);
+            let lines = self.line.as_ref().and_then(|(_, start)| self.bytes.get(*start..self.lines.position()));
+            return told_by_lines(lines.unwrap_or_default());
         }
-        let mut ids = self.fields.iter().filter(|field| slice(&self.bytes, field.name) == b"x-request-id");
-        let id = ids.next()?;
-        ids.next().is_none().then(|| slice(&self.bytes, id.value))
+        let place = |field: &Field| Some((told_name(slice(&self.bytes, field.name))?, slice(&self.bytes, field.value)));
+        self.fields.iter().filter_map(place).collect()
     }
 
     /// The length of the head, once all of it is there. That it is HTTP is checked as soon as the request line is complete:

@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use chatapi_core::api::{Answer, ResponseMeta, Success, TenantShown, encode};
+use chatapi_core::api::{Answer, Cors, MetricsFormat, ResponseMeta, Success, TenantShown, encode};
 use chatapi_core::model::{Edit, Role, RoomType, TenantConfig, dm_unique_key};
 use chatapi_core::store::{
     Actor, Appended, ChangedTenant, ConfigChange, CreatedRoom, HistoryRange, Idempotency, KeyRotation, MessageEdit,
@@ -406,7 +406,12 @@ fn check_reply(result: StoreResult) {
         | StoreReply::Subscribed(Err(_))
         | StoreReply::Appended(Err(_)) => return,
     };
-    let meta = ResponseMeta { request_id: "r".to_owned(), is_head: false };
+    let meta = ResponseMeta {
+        request_id: "r".to_owned(),
+        is_head: false,
+        cors: Cors::Silent,
+        metrics_format: MetricsFormat::Json,
+    };
     let response = encode(&meta, &Answer { rate_limit: None, result: Ok(success) });
     assert!(response.body.starts_with(b"{\"") && serde_json::from_slice::<IgnoredAny>(&response.body).is_ok());
 }

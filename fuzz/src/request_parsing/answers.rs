@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use arbitrary::{Result, Unstructured};
 use chatapi::http1::{Persistence, encode_response};
 use chatapi_core::api::{
-    Answer, ApiError, ErrorCode, Health, HttpResponse, Rejection, ResponseMeta, Success, TenantCreated, encode, reject,
+    Answer, ApiError, ErrorCode, Health, HttpResponse, MetricsFormat, Rejection, ResponseMeta, Success, TenantCreated,
+    encode, reject,
 };
 use chatapi_core::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
 use chatapi_core::store::{MemberPage, MessagePage};
@@ -44,13 +45,16 @@ pub(super) fn encode_one(meta: &ResponseMeta, bytes: &mut Unstructured<'_>) {
         let has_limits = header(&response, "RateLimit-Remaining").is_some();
         assert_eq!(has_limits, answer.rate_limit.is_some());
         match &answer.result {
+            Ok(Success::Metrics(_)) if meta.metrics_format != MetricsFormat::Json => {
+                assert!(response.body.starts_with(b"# HELP chatapi_"));
+            }
             Ok(_) => assert!(parse_json(&response.body).is_object()),
             Err(error) => check_failure(&response, error),
         }
         check_bytes(&response, persistence(bytes));
     }
     if let Ok(rejection) = rejection(bytes) {
-        let response = reject(rejection, &ResponseMeta::of_refused(None, &mut Host(0)));
+        let response = reject(rejection, &ResponseMeta::of_refused(&[], &mut Host(0)));
         check_envelope(&response);
         assert!(response.close, "nothing can follow what was not HTTP");
         check_bytes(&response, persistence(bytes));

@@ -8,12 +8,14 @@ mod answers;
 mod limits;
 mod query;
 
+use std::sync::LazyLock;
+
 use arbitrary::Unstructured;
 use chatapi::http1::Persistence;
 use chatapi_core::api::{
     Action, ApiRequest, Body, Call, HttpResponse, ParseHost, RequestParts, ResponseMeta, UserHeader, parse_request,
 };
-use chatapi_core::{Digest, Entropy, UserId};
+use chatapi_core::{AllowedOrigins, Digest, Entropy, UserId};
 use serde_json::Value;
 
 use crate::json::Tree;
@@ -139,6 +141,9 @@ impl Parts {
     }
 }
 
+/// The one origin that is allowed.
+const ORIGIN: &str = "https://a.example";
+
 /// Draws 1, 2, 3 …, so that no two secrets are the same.
 struct Host(u8);
 
@@ -156,6 +161,11 @@ impl ParseHost for Host {
 
     fn is_metrics_token(&self, given: &[u8]) -> bool {
         given == b"metrics"
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        static ALLOWED: LazyLock<AllowedOrigins> = LazyLock::new(|| AllowedOrigins::Listed(vec![ORIGIN.to_owned()]));
+        &ALLOWED
     }
 }
 
@@ -212,7 +222,7 @@ fn check_secrets(parts: &Parts, action: &Action) {
     }
 }
 
-/// What is answered at once: 404, 405, `OPTIONS`, no handshake.
+/// What is answered at once: 404, 405, `OPTIONS`, preflights, no handshake.
 fn check_answer(parts: &Parts, meta: &ResponseMeta, response: &HttpResponse) {
     for after in [Persistence::Close, Persistence::KeepAlive, Persistence::KeepAliveNamed] {
         answers::check_bytes(response, after);
@@ -220,12 +230,27 @@ fn check_answer(parts: &Parts, meta: &ResponseMeta, response: &HttpResponse) {
     let header = |name| answers::header(response, name);
     assert_eq!(header("X-Request-Id"), Some(meta.request_id.as_str()));
     assert_eq!((response.is_head, response.close), (meta.is_head, false));
+    let is_allowed = parts.once("origin") == Some(ORIGIN.as_bytes());
+    let is_preflight = parts.method == "OPTIONS"
+        && ["origin", "access-control-request-method"].iter().all(|name| !parts.values(name).is_empty());
+    assert_eq!(header("Access-Control-Allow-Origin"), is_allowed.then_some(ORIGIN));
+    assert_eq!(header("Vary"), Some("Origin"), "a list decides");
     if response.status == 204 {
-        assert!(parts.method == "OPTIONS" && response.body.is_empty() && header("Allow").is_some());
+        assert!(parts.method == "OPTIONS" && response.body.is_empty());
+        assert_eq!(header("Allow").is_some(), !is_preflight);
+        assert_eq!(header("Access-Control-Allow-Methods").is_some(), is_preflight && is_allowed);
+        return;
+    }
+    if response.status == 200 {
+        let path = parts.target.split('?').next().unwrap_or_default();
+        assert!(matches!(path, "/openapi.json" | "/v1/openapi.json") && parts.body.is_some());
+        assert!(response.body.starts_with(b"{"));
         return;
     }
     answers::check_envelope(response);
     match response.status {
+        403 => assert!(is_preflight && !is_allowed),
+        413 => assert!(parts.body.is_none()),
         400 => assert!(header("Allow").is_none()),
         404 => assert!(header("Allow").is_none()),
         405 => assert!(header("Allow").is_some_and(|allow| allow.split(", ").all(|known| known != parts.method))),

@@ -167,6 +167,8 @@ impl Simulation {
                     "{} connections are counted, {open} are open",
                     metrics.active_connections
                 );
+                let (measured, answered) = (metrics.rest_latency.count(), metrics.requests_answered);
+                ensure!(measured <= answered, OneAnswer, "{measured} requests are measured, {answered} are answered");
                 Ok(())
             }
             (asked, success) => {

@@ -31,7 +31,7 @@ mod time;
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatapi_core::api::ResponseMeta;
-use chatapi_core::{ConnId, Core, MessageId, Micros, MonoMicros, OpId, RequestId, RoomId, UserId};
+use chatapi_core::{AllowedOrigins, ConnId, Core, MessageId, Micros, MonoMicros, OpId, RequestId, RoomId, UserId};
 
 use crate::action::{Action, Scenario, Setup, Who};
 use crate::differential::Differential;
@@ -225,7 +225,7 @@ impl Simulation {
             last_id: 0,
             messages_written: 0,
             last_op: OpId(0),
-            entropy: Counter::default(),
+            entropy: Counter::new(AllowedOrigins::Listed(Vec::new())),
             trace: Trace::default(),
             probes: Probes::default(),
             story: None,

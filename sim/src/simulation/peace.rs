@@ -80,8 +80,11 @@ impl Simulation {
         let Some(process) = &self.process else {
             return Ok(());
         };
-        let pending = process.core.metrics().pending_store_operations;
+        let metrics = process.core.metrics();
+        let pending = metrics.pending_store_writes + metrics.pending_store_reads;
         ensure!(pending == 0, OperationsOnce, "in peace {pending} steps are pending");
+        let under_way = process.core.requests_under_way();
+        ensure!(under_way == 0, OneAnswer, "in peace {under_way} requests count as under way");
         let expected: usize = self.links.values().map(|link| self.model.rooms_of(&link.user).count()).sum();
         let listened_to = process.core.rooms_listened_to();
         ensure!(

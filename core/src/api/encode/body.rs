@@ -1,28 +1,40 @@
-//! The bodies of answers, to the letter of the protocol (sections 3 to 5 and 9).
+//! The bodies of answers, to the letter of the protocol (sections 3 to 6 and 9).
 
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::nouns::{ConfigBody, MemberBody, MessageBody, RoomBody};
-use crate::api::answer::{Health, Success, TenantCreated};
+use super::metrics::{self, MetricsFormat};
+use super::nouns::{ConfigBody, MemberBody, MessageBody, RoomBody, SubscriptionBody};
+use crate::api::answer::{Health, PresenceStatus, Success, TenantCreated};
 use crate::api::error::ApiError;
-use crate::id::{RoomId, Seq, TenantId, UserId};
-use crate::metrics::MetricsSnapshot;
-use crate::model::{ListedRoom, Member};
+use crate::id::{NotificationId, RoomId, Seq, TenantId, UserId};
+use crate::model::{ListedRoom, Member, Tenant};
+use crate::secret::Secret;
+use crate::store::{Receipt, ReceiptPage, TenantPage};
 use crate::time::Micros;
 use crate::ws::Stamp;
 
 /// The status and the body of what was asked for.
-pub(super) fn success(success: &Success) -> (u16, Bytes) {
+pub(super) fn success(success: &Success, metrics_format: MetricsFormat) -> (u16, Bytes) {
     match success {
         Success::Health(health) => (if health.db_writable { 200 } else { 503 }, json(&HealthBody::of(health))),
         Success::Alive | Success::Ready => (200, json(&StatusBody { status: "ok" })),
-        Success::Metrics(snapshot) => (200, json(&MetricsBody::of(snapshot))),
+        Success::Metrics(snapshot) => (200, metrics::body(snapshot, metrics_format)),
         Success::TenantCreated(tenant) => (201, json(&TenantCreatedBody::of(tenant))),
+        Success::Tenants(page) => (200, json(&TenantsBody::of(page))),
+        Success::Tenant(shown) => (200, json(&TenantBody::of(&shown.tenant, shown.webhook_secret.as_ref()))),
+        Success::KeyRotated { tenant_id, api_key } => {
+            (200, json(&KeyRotatedBody { tenant_id, api_key: api_key.reveal() }))
+        }
+        Success::Done => (204, Bytes::new()),
         Success::Rooms { rooms, has_more } => (200, json(&RoomsBody::of(rooms, *has_more))),
         Success::RoomCreated(room) => (201, json(&RoomBody::of(room, None))),
         Success::Room(room) => (200, json(&RoomBody::of(room, None))),
         Success::Members(page) => (200, json(&MembersBody::of(&page.members, page.has_more))),
+        Success::MemberAdded(member) => (201, json(&MemberBody::of(member))),
+        Success::Member(member) => (200, json(&MemberBody::of(member))),
+        Success::Presence { members, has_more } => (200, json(&PresencePageBody::of(members, *has_more))),
+        Success::Receipts(page) => (200, json(&ReceiptsBody::of(page))),
         Success::Message(message) => (200, json(&MessageBody::of(message))),
         Success::Messages(page) => (
             200,
@@ -34,18 +46,15 @@ pub(super) fn success(success: &Success) -> (u16, Bytes) {
         Success::Acknowledged { room_id, last_ack } => {
             (200, json(&AcknowledgedBody { success: true, room_id, last_ack: *last_ack }))
         }
-        Success::Tenants(_)
-        | Success::Tenant(_)
-        | Success::KeyRotated { .. }
-        | Success::Done
-        | Success::MemberAdded(_)
-        | Success::Member(_)
-        | Success::Presence { .. }
-        | Success::Receipts(_)
-        | Success::Notified { .. }
-        | Success::SubscriptionCreated(_)
-        | Success::Subscription(_)
-        | Success::Subscriptions(_) => (500, Bytes::new()),
+        Success::Notified { notification_id, created_at } => {
+            (202, json(&NotifiedBody { notification_id, created_at: Stamp(*created_at) }))
+        }
+        Success::SubscriptionCreated(subscription) => (201, json(&SubscriptionBody::of(subscription))),
+        Success::Subscription(subscription) => (200, json(&SubscriptionBody::of(subscription))),
+        Success::Subscriptions(subscriptions) => {
+            let subscriptions = subscriptions.iter().map(SubscriptionBody::of).collect();
+            (200, json(&SubscriptionsBody { subscriptions }))
+        }
         Success::Token(token) => (200, json(&TokenBody { token: token.reveal(), expires_in: TOKEN_LIFETIME_SECS })),
     }
 }
@@ -61,7 +70,7 @@ pub(super) fn failure(error: &ApiError) -> Bytes {
 /// How long a WebSocket token may wait for its handshake.
 const TOKEN_LIFETIME_SECS: u64 = 60;
 
-fn json(body: &impl Serialize) -> Bytes {
+pub(super) fn json(body: &impl Serialize) -> Bytes {
     let mut bytes = Vec::with_capacity(256);
     // Writing structs with string keys into memory cannot fail; an empty object is what a client can best survive.
     if serde_json::to_writer(&mut bytes, body).is_err() {
@@ -111,40 +120,6 @@ impl HealthBody {
 }
 
 #[derive(Serialize)]
-struct MetricsBody {
-    active_connections: u64,
-    messages_sent: u64,
-    dropped_broadcasts: u64,
-    uptime_seconds: u64,
-    requests_answered: u64,
-    pending_store_operations: u64,
-    late_store_replies: u64,
-}
-
-impl MetricsBody {
-    fn of(snapshot: &MetricsSnapshot) -> Self {
-        let MetricsSnapshot {
-            active_connections,
-            messages_sent,
-            dropped_broadcasts,
-            requests_answered,
-            pending_store_operations,
-            late_store_replies,
-            uptime,
-        } = *snapshot;
-        Self {
-            active_connections,
-            messages_sent,
-            dropped_broadcasts,
-            uptime_seconds: whole_secs(uptime),
-            requests_answered,
-            pending_store_operations,
-            late_store_replies,
-        }
-    }
-}
-
-#[derive(Serialize)]
 struct TenantCreatedBody<'a> {
     tenant_id: &'a TenantId,
     name: &'a str,
@@ -166,6 +141,49 @@ impl<'a> TenantCreatedBody<'a> {
             created_at: Stamp(tenant.created_at),
         }
     }
+}
+
+#[derive(Serialize)]
+struct TenantsBody<'a> {
+    tenants: Vec<TenantBody<'a>>,
+    next: Option<&'a TenantId>,
+}
+
+impl<'a> TenantsBody<'a> {
+    fn of(page: &'a TenantPage) -> Self {
+        Self {
+            tenants: page.tenants.iter().map(|tenant| TenantBody::of(tenant, None)).collect(),
+            next: page.tenants.last().filter(|_| page.has_more).map(|tenant| &tenant.tenant_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct TenantBody<'a> {
+    tenant_id: &'a TenantId,
+    name: &'a str,
+    config: ConfigBody<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    webhook_secret: Option<&'a str>,
+    created_at: Stamp,
+}
+
+impl<'a> TenantBody<'a> {
+    fn of(tenant: &'a Tenant, webhook_secret: Option<&'a Secret>) -> Self {
+        Self {
+            tenant_id: &tenant.tenant_id,
+            name: &tenant.name,
+            config: ConfigBody::of(&tenant.config),
+            webhook_secret: webhook_secret.map(Secret::reveal),
+            created_at: Stamp(tenant.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct KeyRotatedBody<'a> {
+    tenant_id: &'a TenantId,
+    api_key: &'a str,
 }
 
 #[derive(Serialize)]
@@ -199,6 +217,52 @@ impl<'a> MembersBody<'a> {
 }
 
 #[derive(Serialize)]
+struct PresencePageBody<'a> {
+    presence: Vec<PresenceBody<'a>>,
+    next: Option<&'a UserId>,
+}
+
+#[derive(Serialize)]
+struct PresenceBody<'a> {
+    user_id: &'a UserId,
+    status: PresenceStatus,
+}
+
+impl<'a> PresencePageBody<'a> {
+    fn of(members: &'a [(UserId, PresenceStatus)], has_more: bool) -> Self {
+        Self {
+            presence: members.iter().map(|(user_id, status)| PresenceBody { user_id, status: *status }).collect(),
+            next: members.last().filter(|_| has_more).map(|(user_id, _)| user_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ReceiptsBody<'a> {
+    receipts: Vec<ReceiptBody<'a>>,
+    next: Option<&'a UserId>,
+}
+
+#[derive(Serialize)]
+struct ReceiptBody<'a> {
+    user_id: &'a UserId,
+    last_ack: Seq,
+}
+
+impl<'a> ReceiptsBody<'a> {
+    fn of(page: &'a ReceiptPage) -> Self {
+        Self {
+            receipts: page
+                .receipts
+                .iter()
+                .map(|Receipt { user_id, last_ack }| ReceiptBody { user_id, last_ack: *last_ack })
+                .collect(),
+            next: page.receipts.last().filter(|_| page.has_more).map(|receipt| &receipt.user_id),
+        }
+    }
+}
+
+#[derive(Serialize)]
 struct MessagesBody<'a> {
     messages: Vec<MessageBody<'a>>,
     has_more: bool,
@@ -212,12 +276,23 @@ struct AcknowledgedBody<'a> {
 }
 
 #[derive(Serialize)]
+struct NotifiedBody<'a> {
+    notification_id: &'a NotificationId,
+    created_at: Stamp,
+}
+
+#[derive(Serialize)]
+struct SubscriptionsBody<'a> {
+    subscriptions: Vec<SubscriptionBody<'a>>,
+}
+
+#[derive(Serialize)]
 struct TokenBody<'a> {
     token: &'a str,
     expires_in: u64,
 }
 
-fn whole_secs(span: Micros) -> u64 {
+pub(super) fn whole_secs(span: Micros) -> u64 {
     span.0 / 1_000_000
 }
 

@@ -1,17 +1,20 @@
 //! From a typed answer to the pieces of an HTTP response.
 
 mod body;
+mod metrics;
 mod nouns;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 
-use super::answer::Answer;
+use super::answer::{Answer, Success};
+use super::cors::Cors;
 use super::error::{ApiError, ErrorCode};
-use super::parse::request_id;
+use super::openapi;
+use super::parse::{ParseHost, meta_of_refused};
 use crate::limits::RateLimitStatus;
-use crate::secret::Entropy;
+pub use metrics::MetricsFormat;
 
 pub(crate) use nouns::RoomBody;
 
@@ -22,13 +25,18 @@ pub struct ResponseMeta {
     pub request_id: String,
     /// Whether the request was an HTTP one that wants its body left out (`HEAD`).
     pub is_head: bool,
+    /// Who may read the response in a browser.
+    pub cors: Cors,
+    /// The format that a caller of `GET /metrics` prefers.
+    pub metrics_format: MetricsFormat,
 }
 
 impl ResponseMeta {
-    /// Of what never became a request. `given` is its one `X-Request-Id`, where the head could be read.
+    /// Of what never became a request. `headers` are those of its head that could be read, names in lower case; `Origin` and
+    /// `X-Request-Id` are all that count.
     #[must_use]
-    pub fn of_refused(given: Option<&[u8]>, entropy: &mut dyn Entropy) -> Self {
-        Self { request_id: request_id(given, entropy), is_head: false }
+    pub fn of_refused(headers: &[(&str, &[u8])], host: &mut dyn ParseHost) -> Self {
+        meta_of_refused(headers, host)
     }
 }
 
@@ -76,10 +84,14 @@ pub const REQUEST_BODY_MAX_BYTES: usize = 2 * 1024 * 1024;
 pub fn encode(meta: &ResponseMeta, answer: &Answer) -> HttpResponse {
     let mut response = match &answer.result {
         Ok(success) => {
-            let (status, body) = body::success(success);
-            let mut response = with_body(meta, status, body);
+            let (status, body) = body::success(success, meta.metrics_format);
+            let mut response = with_body(meta, status, content_type(success, meta), body);
             if status == 503 {
                 response.headers.push(("Retry-After", "1".to_owned()));
+            }
+            if status == 204 {
+                // Nothing is there that could have a type.
+                response.headers.retain(|(name, _)| *name != "Content-Type");
             }
             response
         }
@@ -116,7 +128,7 @@ pub fn reject(rejection: Rejection, meta: &ResponseMeta) -> HttpResponse {
 /// The headers of the 101 to an accepted handshake, but for those of the upgrade itself, which are the driver's.
 #[must_use]
 pub fn encode_upgrade(meta: &ResponseMeta, rate_limit: &RateLimitStatus) -> Vec<(&'static str, String)> {
-    let mut headers = vec![("X-Request-Id", meta.request_id.clone())];
+    let mut headers = answer_headers(meta);
     headers.extend(rate_limit_headers(rate_limit));
     headers
 }
@@ -132,7 +144,7 @@ fn rate_limit_headers(status: &RateLimitStatus) -> [(&'static str, String); 3] {
 
 /// The envelope of an error, with headers that tell how to do better.
 pub(super) fn refuse(meta: &ResponseMeta, error: &ApiError, told: &[(&'static str, &str)]) -> HttpResponse {
-    let mut response = with_body(meta, error.code.status(), body::failure(error));
+    let mut response = with_body(meta, error.code.status(), JSON, body::failure(error));
     if let Some(secs) = retry_after_secs(error) {
         response.headers.push(("Retry-After", secs.to_string()));
     }
@@ -142,23 +154,48 @@ pub(super) fn refuse(meta: &ResponseMeta, error: &ApiError, told: &[(&'static st
 
 /// 204 to an `OPTIONS` that is no preflight.
 pub(super) fn tell_methods(meta: &ResponseMeta, allow: &'static str) -> HttpResponse {
-    HttpResponse {
-        status: 204,
-        headers: vec![("X-Request-Id", meta.request_id.clone()), ("Allow", allow.to_owned())],
-        body: Bytes::new(),
-        is_head: meta.is_head,
-        close: false,
-    }
+    let mut headers = answer_headers(meta);
+    headers.push(("Allow", allow.to_owned()));
+    HttpResponse { status: 204, headers, body: Bytes::new(), is_head: meta.is_head, close: false }
 }
 
-fn with_body(meta: &ResponseMeta, status: u16, body: Bytes) -> HttpResponse {
-    HttpResponse {
-        status,
-        headers: vec![("Content-Type", "application/json".to_owned()), ("X-Request-Id", meta.request_id.clone())],
-        body,
-        is_head: meta.is_head,
-        close: false,
-    }
+/// 204 to a preflight from an origin that is allowed.
+pub(super) fn allow_preflight(meta: &ResponseMeta, methods: &str) -> HttpResponse {
+    let mut headers = vec![request_id_header(meta)];
+    meta.cors.add_to_preflight(&mut headers, methods);
+    HttpResponse { status: 204, headers, body: Bytes::new(), is_head: meta.is_head, close: false }
+}
+
+/// 200 with the document of the API.
+pub(super) fn tell_document(meta: &ResponseMeta) -> HttpResponse {
+    with_body(meta, 200, JSON, Bytes::from_static(openapi::DOCUMENT.as_bytes()))
+}
+
+fn with_body(meta: &ResponseMeta, status: u16, content_type: &str, body: Bytes) -> HttpResponse {
+    let mut headers = answer_headers(meta);
+    headers.push(("Content-Type", content_type.to_owned()));
+    HttpResponse { status, headers, body, is_head: meta.is_head, close: false }
+}
+
+const JSON: &str = "application/json";
+
+fn content_type(success: &Success, meta: &ResponseMeta) -> &'static str {
+    if matches!(success, Success::Metrics(_)) { meta.metrics_format.content_type() } else { JSON }
+}
+
+/// What stands in every answer but that to a preflight.
+fn answer_headers(meta: &ResponseMeta) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::with_capacity(HEADERS_USUALLY);
+    headers.push(request_id_header(meta));
+    meta.cors.add_to_answer(&mut headers);
+    headers
+}
+
+/// With CORS and the caller's bucket, so that none of them moves the others.
+const HEADERS_USUALLY: usize = 8;
+
+fn request_id_header(meta: &ResponseMeta) -> (&'static str, String) {
+    ("X-Request-Id", meta.request_id.clone())
 }
 
 /// Rounded up, so that nobody comes back too early. 429 and 503 always say when.

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::id::{MessageId, RoomId, Seq, UserId};
-use crate::model::{Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
+use crate::model::{Member, Message, ReadPosition, Role, Room, RoomType, Subscription, TenantConfig};
 use crate::ws::Stamp;
 
 #[derive(Serialize)]
@@ -100,6 +100,25 @@ impl<'a> MessageBody<'a> {
             created_at: Stamp(message.created_at),
             edited_at: message.edited_at.map(Stamp),
             deleted_at: message.deleted_at.map(Stamp),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct SubscriptionBody<'a> {
+    id: u64,
+    subscriber_id: &'a UserId,
+    topic: &'a str,
+    created_at: Stamp,
+}
+
+impl<'a> SubscriptionBody<'a> {
+    pub(super) fn of(subscription: &'a Subscription) -> Self {
+        Self {
+            id: subscription.id,
+            subscriber_id: &subscription.subscriber_id,
+            topic: &subscription.topic,
+            created_at: Stamp(subscription.created_at),
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::secret::{Digest, Entropy};
 
 /// A header that holds one value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(super) enum Single<'a> {
+pub(crate) enum Single<'a> {
     #[default]
     Absent,
     Once(&'a [u8]),
@@ -138,7 +138,7 @@ impl<'a> Single<'a> {
 }
 
 /// `X-Request-Id` of the answer: the caller's if it is fit to be echoed, else drawn.
-pub(crate) fn request_id(given: Option<&[u8]>, entropy: &mut dyn Entropy) -> String {
+pub(super) fn request_id(given: Option<&[u8]>, entropy: &mut dyn Entropy) -> String {
     match given.and_then(visible_ascii) {
         Some(given) => given.to_owned(),
         None => draw_request_id(entropy),

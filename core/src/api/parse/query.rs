@@ -77,7 +77,7 @@ pub(super) fn percent_decode(raw: &str, plus_is_space: bool) -> Option<Cow<'_, s
 }
 
 /// A number of digits alone, at most [`u64::MAX`].
-fn natural(text: &str) -> Option<u64> {
+pub(super) fn natural(text: &str) -> Option<u64> {
     if text.is_empty() {
         return None;
     }

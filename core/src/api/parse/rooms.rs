@@ -1,38 +1,60 @@
-//! The body of `POST /rooms`.
+//! Bodies of requests on rooms and their members.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::tenants::NAME_MAX_CHARS;
-use crate::api::call::CreateRoom;
+use crate::api::call::{ChangeRoom, CreateRoom, TenantCall};
 use crate::api::error::ApiError;
-use crate::api::fields::json_text;
-use crate::id::UserId;
+use crate::api::fields::{LABEL_MAX_CHARS, json_text};
+use crate::id::{RoomId, UserId};
 use crate::json::Object;
-use crate::model::RoomType;
+use crate::model::{Role, RoomType};
 
-/// Reads the body.
+/// Reads the body of `POST /rooms`.
 pub(super) fn create(mut body: Object<'_>) -> Result<CreateRoom, ApiError> {
     let kind = body.required("type", Object::string)?;
     let kind = RoomType::parse(&kind).ok_or_else(|| body.invalid("type", "must be one of dm, group, channel"))?;
     let members = body.required("members", Object::strings)?;
     let members = user_ids(&members).map_err(|complaint| body.invalid("members", complaint))?;
-    let name = body.string("name")?.map(String::from);
-    if name.as_ref().is_some_and(|name| name.chars().count() > NAME_MAX_CHARS) {
-        return Err(body.invalid("name", "must be at most 200 characters long"));
-    }
-    Ok(CreateRoom { kind, members, name, metadata: json_text(&mut body, "metadata")? })
+    Ok(CreateRoom { kind, members, name: name(&mut body, "name")?, metadata: json_text(&mut body, "metadata")? })
 }
 
-/// Most members of a room.
-const MEMBERS_MAX: usize = 10_000;
+/// Reads the body of `PATCH /rooms/{room_id}`.
+pub(super) fn change(room_id: RoomId, mut body: Object<'_>) -> Result<ChangeRoom, ApiError> {
+    Ok(ChangeRoom { room_id, name: body.edit("name", name)?, metadata: body.edit("metadata", json_text)? })
+}
+
+/// Reads the body of `POST /rooms/{room_id}/members`.
+pub(super) fn add_member(room_id: RoomId, mut body: Object<'_>) -> Result<TenantCall, ApiError> {
+    let user_id = body.required("user_id", Object::string)?;
+    let user_id = UserId::parse(user_id.as_bytes()).ok_or_else(|| {
+        body.invalid("user_id", "must be 1 to 128 bytes, without control characters or white space at the ends")
+    })?;
+    let role = body.string("role")?;
+    let role = role
+        .map(|role| Role::parse(&role).ok_or_else(|| body.invalid("role", "must be one of admin, member")))
+        .transpose()?;
+    Ok(TenantCall::AddMember { room_id, user_id, role })
+}
+
+fn name(body: &mut Object<'_>, key: &'static str) -> Result<Option<String>, ApiError> {
+    match body.string(key)? {
+        Some(name) if name.chars().count() > LABEL_MAX_CHARS => {
+            Err(body.invalid(key, &format!("must be at most {LABEL_MAX_CHARS} characters long")))
+        }
+        name => Ok(name.map(Cow::into_owned)),
+    }
+}
+
+/// Most users that a body may name: the members of a room, the targets of a notification.
+const USER_IDS_MAX: usize = 10_000;
 
 /// Reads user ids, each once, in the order in which they were named first.
-fn user_ids(texts: &[Cow<'_, str>]) -> Result<Vec<UserId>, &'static str> {
+pub(super) fn user_ids(texts: &[Cow<'_, str>]) -> Result<Vec<UserId>, &'static str> {
     let mut seen = BTreeSet::new();
     let mut distinct: Vec<&str> = Vec::new();
     distinct.extend(texts.iter().map(AsRef::as_ref).filter(|text| seen.insert(*text)));
-    if distinct.len() > MEMBERS_MAX {
+    if distinct.len() > USER_IDS_MAX {
         return Err("must name 10000 users at most");
     }
     distinct

@@ -1,31 +1,69 @@
-//! The body of `POST /admin/tenants`.
+//! Bodies of requests on tenants.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use url::Url;
 
-use crate::api::call::CreateTenant;
+use crate::api::call::{CreateTenant, RotateKey};
 use crate::api::error::ApiError;
+use crate::api::fields;
+use crate::id::TenantId;
 use crate::json::{ECHO_MAX_BYTES, Object};
-use crate::model::TenantConfig;
+use crate::model::{Edit, TenantConfig};
 use crate::secret::{Entropy, Secret};
+use crate::store::{ConfigChange, TenantChange};
 
-/// Longest name of a tenant or a room, in characters.
-pub(super) const NAME_MAX_CHARS: usize = 200;
-
-/// Reads the body, and draws the secrets that it does not bring.
+/// Reads the body of `POST /admin/tenants`, and draws the secrets that it does not bring.
 pub(super) fn create(mut body: Object<'_>, entropy: &mut dyn Entropy) -> Result<CreateTenant, ApiError> {
-    let name = body.required("name", Object::string)?.into_owned();
-    if !(1..=NAME_MAX_CHARS).contains(&name.chars().count()) {
-        return Err(body.invalid("name", "must be 1 to 200 characters long"));
-    }
-    let given = body.object("config", "config.")?.unwrap_or_default();
-    let (config, given_secret) = config(given)?;
-    let webhook_secret = match given_secret {
+    let name = body.required("name", fields::label)?;
+    let ConfigChange {
+        webhook_url,
+        webhook_secret: given_secret,
+        rate_limit,
+        max_message_size,
+        retry_limit,
+        durable_notifications,
+    } = config(&mut body)?;
+    let config = TenantConfig {
+        webhook_url: webhook_url.apply(None),
+        rate_limit: rate_limit.apply(None),
+        max_message_size: max_message_size.apply(None),
+        retry_limit: retry_limit.apply(None),
+        durable_notifications: durable_notifications.apply(None),
+    };
+    let webhook_secret = match given_secret.apply(None) {
         None if config.webhook_url.is_some() => Some(Secret::webhook(entropy)),
         given => given,
     };
     Ok(CreateTenant { name, config, webhook_secret, api_key: Secret::api_key(entropy) })
+}
+
+/// Reads the body of `PATCH /admin/tenants/{tenant_id}`. Whether the secret that it draws is needed, the store knows.
+pub(super) fn change(
+    tenant_id: TenantId,
+    mut body: Object<'_>,
+    entropy: &mut dyn Entropy,
+) -> Result<TenantChange, ApiError> {
+    let name = match body.edit("name", fields::label)? {
+        Edit::Keep => None,
+        Edit::Clear => return Err(body.invalid("name", "must be a string: a tenant has a name")),
+        Edit::Set(name) => Some(name),
+    };
+    Ok(TenantChange { tenant_id, name, config: config(&mut body)?, fresh_secret: Secret::webhook(entropy) })
+}
+
+/// Longest time for which an old key works on, in seconds.
+const GRACE_MAX_SECS: u32 = 86_400;
+
+/// Reads the body of `POST /admin/tenants/{tenant_id}/rotate-key`, and draws the key.
+pub(super) fn rotate_key(
+    tenant_id: TenantId,
+    mut body: Object<'_>,
+    entropy: &mut dyn Entropy,
+) -> Result<RotateKey, ApiError> {
+    let grace_seconds = between(0, GRACE_MAX_SECS, &mut body, "grace_seconds")?.unwrap_or_default();
+    let close_sockets = body.boolean("close_sockets")?.unwrap_or_default();
+    Ok(RotateKey { tenant_id, api_key: Secret::api_key(entropy), grace_seconds, close_sockets })
 }
 
 /// Longest `webhook_url`, in bytes.
@@ -34,24 +72,17 @@ const RATE_LIMIT_MAX: u32 = 1_000_000_000;
 const MAX_MESSAGE_SIZE_MAX_BYTES: u32 = 262_144;
 const RETRY_LIMIT_MAX: u32 = 100;
 
-/// Reads the settings, and the secret that stands among them. A key that nobody knows is refused: a typo in a setting
-/// must not get lost.
-fn config(mut given: Object<'_>) -> Result<(TenantConfig, Option<Secret>), ApiError> {
-    let webhook_url = given.string("webhook_url")?.map(String::from);
-    if let Some(url) = &webhook_url {
-        check_webhook_url(url).map_err(|complaint| given.invalid("webhook_url", complaint))?;
-    }
-    let webhook_secret = given.string("webhook_secret")?;
-    if webhook_secret.as_ref().is_some_and(|text| !is_webhook_secret(text)) {
-        let complaint = "must be whsec_ and the base64 of 24 to 64 bytes";
-        return Err(given.invalid("webhook_secret", complaint));
-    }
-    let config = TenantConfig {
-        webhook_url,
-        rate_limit: from_1_to(RATE_LIMIT_MAX, &mut given, "rate_limit")?,
-        max_message_size: from_1_to(MAX_MESSAGE_SIZE_MAX_BYTES, &mut given, "max_message_size")?,
-        retry_limit: from_1_to(RETRY_LIMIT_MAX, &mut given, "retry_limit")?,
-        durable_notifications: given.boolean("durable_notifications")?,
+/// Reads the settings. A key that nobody knows is refused: a typo in a setting must not get lost.
+fn config(body: &mut Object<'_>) -> Result<ConfigChange, ApiError> {
+    let mut given = body.object("config", "config.")?.unwrap_or_default();
+    let change = ConfigChange {
+        webhook_url: given.edit("webhook_url", webhook_url)?,
+        webhook_secret: given.edit("webhook_secret", webhook_secret)?,
+        rate_limit: given.edit("rate_limit", |given, key| between(1, RATE_LIMIT_MAX, given, key))?,
+        max_message_size: given
+            .edit("max_message_size", |given, key| between(1, MAX_MESSAGE_SIZE_MAX_BYTES, given, key))?,
+        retry_limit: given.edit("retry_limit", |given, key| between(1, RETRY_LIMIT_MAX, given, key))?,
+        durable_notifications: given.edit("durable_notifications", Object::boolean)?,
     };
     match given.left_over() {
         Some(key) if key.len() <= ECHO_MAX_BYTES => Err(ApiError::invalid(
@@ -59,23 +90,38 @@ fn config(mut given: Object<'_>) -> Result<(TenantConfig, Option<Secret>), ApiEr
             format!("there is no setting {key:?}: the settings are {SETTINGS}"),
         )),
         Some(_) => Err(ApiError::invalid("config", format!("the settings are {SETTINGS}"))),
-        None => Ok((config, webhook_secret.map(|text| Secret::new(text.into_owned())))),
+        None => Ok(change),
     }
 }
 
 const SETTINGS: &str =
     "webhook_url, webhook_secret, rate_limit, max_message_size, retry_limit and durable_notifications";
 
-fn from_1_to(max: u32, config: &mut Object<'_>, key: &'static str) -> Result<Option<u32>, ApiError> {
-    config
-        .integer(key)?
+fn between(min: u32, max: u32, fields: &mut Object<'_>, key: &'static str) -> Result<Option<u32>, ApiError> {
+    let number = fields.integer(key)?;
+    number
         .map(|number| {
             u32::try_from(number)
                 .ok()
-                .filter(|number| (1..=max).contains(number))
-                .ok_or_else(|| config.invalid(key, &format!("must be between 1 and {max}")))
+                .filter(|number| (min..=max).contains(number))
+                .ok_or_else(|| fields.invalid(key, &format!("must be between {min} and {max}")))
         })
         .transpose()
+}
+
+fn webhook_url(config: &mut Object<'_>, key: &'static str) -> Result<Option<String>, ApiError> {
+    let url = config.string(key)?;
+    url.as_deref().map_or(Ok(()), check_webhook_url).map_err(|complaint| config.invalid(key, complaint))?;
+    Ok(url.map(String::from))
+}
+
+fn webhook_secret(config: &mut Object<'_>, key: &'static str) -> Result<Option<Secret>, ApiError> {
+    match config.string(key)? {
+        Some(text) if !is_webhook_secret(&text) => {
+            Err(config.invalid(key, "must be whsec_ and the base64 of 24 to 64 bytes"))
+        }
+        text => Ok(text.map(|text| Secret::new(text.into_owned()))),
+    }
 }
 
 /// The text is kept as it was given, so that nothing may stand in it that URL parsers read in different ways.
@@ -199,6 +245,42 @@ mod tests {
             assert_eq!(error.field.as_deref(), Some(field), "{config}");
             assert!(!error.message.contains("whsec_A"), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn a_change_tells_every_setting_that_is_given_and_always_brings_a_fresh_secret() {
+        let change = |config: &str| {
+            let body = format!(r#"{{"config":{config}}}"#);
+            change(TenantId::new("t"), json::parse_object(body.as_bytes()).unwrap(), &mut Sevens).unwrap()
+        };
+        let given = secret(24);
+        let all = change(&format!(
+            r#"{{"webhook_url":"http://h","webhook_secret":"{given}","rate_limit":1,"max_message_size":2,"retry_limit":3,
+                "durable_notifications":true}}"#
+        ));
+        let expected = ConfigChange {
+            webhook_url: Edit::Set("http://h".to_owned()),
+            webhook_secret: Edit::Set(Secret::new(given)),
+            rate_limit: Edit::Set(1),
+            max_message_size: Edit::Set(2),
+            retry_limit: Edit::Set(3),
+            durable_notifications: Edit::Set(true),
+        };
+        assert_eq!(all.config, expected);
+        let none = change(
+            r#"{"webhook_url":null,"webhook_secret":null,"rate_limit":null,"max_message_size":null,"retry_limit":null,
+                "durable_notifications":null}"#,
+        );
+        let expected = ConfigChange {
+            webhook_url: Edit::Clear,
+            webhook_secret: Edit::Clear,
+            rate_limit: Edit::Clear,
+            max_message_size: Edit::Clear,
+            retry_limit: Edit::Clear,
+            durable_notifications: Edit::Clear,
+        };
+        assert_eq!(none.config, expected);
+        assert!([all, none].iter().all(|change| change.fresh_secret == Secret::webhook(&mut Sevens)));
     }
 
     #[test]

@@ -38,7 +38,14 @@ fn the_samples_hold_every_variant() {
     }
     complete(&samples::inputs(), samples::input);
     complete(&samples::effects(), samples::effect);
+    complete(&samples::events(), samples::event);
+    complete(&samples::REASONS, samples::close_reason);
     complete(&samples::calls(), samples::call);
+    complete(&samples::public_calls(), samples::public_call);
+    complete(&samples::admin_calls(), samples::admin_call);
+    complete(&samples::tenant_calls(), samples::tenant_call);
+    complete(&samples::user_calls(), samples::user_call);
+    complete(&samples::commands(), samples::command);
     complete(&samples::requests(), samples::store_request);
     complete(&samples::replies(), samples::store_reply);
     complete(&samples::successes(), samples::success);

@@ -1,9 +1,9 @@
 //! Replay finds the first step that turns out otherwise.
 
 use super::redactor;
-use crate::api::{Access, ApiRequest, Call, Credentials, UserHeader};
+use crate::api::{Access, ApiRequest, Call, Credentials, PublicCall, UserHeader};
 use crate::recording::{End, Line, Redactor, Replay, ReplayError, ReplaySummary, end, header, read_line, step};
-use crate::store::StoreReply;
+use crate::store::{StoreReply, StoreRequest};
 use crate::{Config, Core, Digest, Effect, Input, Micros, MonoMicros, Now, OpId, RequestId, UnixMillis};
 
 const SEED: [u8; 32] = [9; 32];
@@ -40,16 +40,54 @@ fn script() -> Vec<(Now, Input)> {
         },
         call: Ok(call),
     };
-    vec![
+    let start = [
         (at(1_500), Input::Stored { op: OpId(1), result: Ok(booted) }),
-        (at(2_000), Input::Request { request: RequestId(1), body: Box::new(request(Access::User, Call::Health)) }),
-        (at(2_500), Input::Stored { op: OpId(2), result: Ok(StoreReply::Tenant(None)) }),
-        (at(2_250), Input::Request { request: RequestId(2), body: Box::new(request(Access::User, Call::Health)) }),
-        (at(3_000), Input::Request { request: RequestId(3), body: Box::new(request(Access::Metrics, Call::Metrics)) }),
+        (
+            at(2_000),
+            Input::Request {
+                request: RequestId(1),
+                body: Box::new(request(Access::User, Call::Public(PublicCall::Health))),
+            },
+        ),
+    ];
+    let op = tenant_is_looked_up(&start);
+    let mut script = start.to_vec();
+    script.extend([
+        (at(2_500), Input::Stored { op, result: Ok(StoreReply::KeyOwner(None)) }),
+        (
+            at(2_250),
+            Input::Request {
+                request: RequestId(2),
+                body: Box::new(request(Access::User, Call::Public(PublicCall::Health))),
+            },
+        ),
+        (
+            at(3_000),
+            Input::Request {
+                request: RequestId(3),
+                body: Box::new(request(Access::Metrics, Call::Public(PublicCall::Metrics))),
+            },
+        ),
         (at(4_001_000), Input::Tick),
         (at(4_001_000), Input::Shutdown),
         (at(4_001_001), Input::Tick),
-    ]
+    ]);
+    script
+}
+
+/// The name of the step by which the core finds out whose the first request's key is.
+fn tenant_is_looked_up(inputs: &[(Now, Input)]) -> OpId {
+    let mut core = Core::new(Config::default(), SEED, at(1_000));
+    let mut effects = drain(&mut core);
+    for (now, input) in inputs {
+        core.handle(*now, input.clone());
+        effects.extend(drain(&mut core));
+    }
+    let found = effects.iter().find_map(|effect| {
+        let Effect::Store { op, request: StoreRequest::FindTenant { .. } } = effect else { return None };
+        Some(*op)
+    });
+    found.unwrap()
 }
 
 fn replay(lines: &[Vec<u8>]) -> Result<ReplaySummary, ReplayError> {
@@ -119,13 +157,15 @@ fn a_changed_input_is_found_at_the_first_line_whose_effects_differ() {
 fn a_divergence_tells_where_when_what_and_what_came_out_instead() {
     let mut lines = record(&redactor(), &script());
     let text = String::from_utf8(lines[3].clone()).unwrap();
-    lines[3] = text.replace(r#""op":2"#, r#""op":3"#).into_bytes();
+    let (before, after) = text.split_once(r#""result""#).unwrap();
+    let (before, _) = before.rsplit_once(r#""op":"#).unwrap();
+    lines[3] = format!(r#"{before}"op":99,"result"{after}"#).into_bytes();
     let Err(ReplayError::Diverged(divergence)) = replay(&lines) else {
         panic!("it replays");
     };
     let told = divergence.to_string();
     assert!(told.contains("line 4 turns out otherwise than recorded, 0.001500 s after the start"), "{told}");
-    assert!(told.contains(r#"input:    {"Stored":{"op":3,"result":{"Ok":{"Tenant":null}}}}"#), "{told}");
+    assert!(told.contains(r#"input:    {"Stored":{"op":99,"result":{"Ok":{"KeyOwner":null}}}}"#), "{told}");
     assert!(told.contains("now:      0 effects with the digest e3b0c44298fc1c149afbf4c8996fb924"), "{told}");
 }
 

@@ -1,12 +1,20 @@
+mod bodies;
+mod cors;
 mod handshake;
+mod routes;
+
+use std::sync::LazyLock;
 
 use super::*;
-use crate::api::call::{Access, Credentials, SendMessage, UserHeader};
-use crate::id::Seq;
+use crate::api::call::{Credentials, UserHeader};
 use crate::secret::Digest;
-use crate::store::HistoryRange;
 
+/// Allows one origin.
 struct Host;
+
+const APP: &str = "https://app.example";
+
+static ALLOWED: LazyLock<AllowedOrigins> = LazyLock::new(|| AllowedOrigins::Listed(vec![APP.to_owned()]));
 
 impl Entropy for Host {
     fn fill(&mut self, buffer: &mut [u8]) {
@@ -21,6 +29,10 @@ impl ParseHost for Host {
 
     fn is_metrics_token(&self, given: &[u8]) -> bool {
         given == b"metrics"
+    }
+
+    fn allowed_origins(&self) -> &AllowedOrigins {
+        &ALLOWED
     }
 }
 
@@ -62,81 +74,15 @@ fn user(id: &str) -> UserHeader {
 }
 
 #[test]
-fn every_route_becomes_its_call() {
-    let room_id = RoomId::new("room_1");
-    let message = |idempotency_key: Option<&str>| {
-        Call::SendMessage(Box::new(SendMessage {
-            room_id: RoomId::new("room_1"),
-            content: "Hi\0".to_owned(),
-            meta: None,
-            idempotency_key: idempotency_key.map(str::to_owned),
-        }))
-    };
-    let send = r#"{"content":"Hi\u0000","unknown":{"a":[1]}}"#;
-    let key: RawHeaders<'_> = &[("idempotency-key", b"k-1!")];
-    let members = |after: Option<&str>, limit| Call::ListMembers {
-        room_id: RoomId::new("room_1"),
-        after: after.map(UserId::new),
-        limit,
-    };
-    let messages = |range, limit| Call::ReadMessages { room_id: RoomId::new("room_1"), range, limit };
-    let rooms = |after: Option<&str>, limit| Call::ListRooms { after: after.map(RoomId::new), limit };
-    let token = Call::IssueToken { token: Secret::token(&mut Host) };
-    let ack = Call::Acknowledge { room_id: room_id.clone(), seq: Seq(0) };
-    let start = HistoryRange::After(Seq(0));
-    let newest = HistoryRange::Before(Seq(i64::MAX.unsigned_abs()));
-    for (method, target, headers, body, access, call) in [
-        ("GET", "/health", &[] as RawHeaders<'_>, "", Access::Public, Call::Health),
-        ("GET", "/livez", &[], "", Access::Public, Call::Livez),
-        ("HEAD", "/readyz", &[], "ignored", Access::Public, Call::Readyz),
-        ("GET", "/metrics", &[], "", Access::Metrics, Call::Metrics),
-        ("GET", "/rooms", &[], "", Access::UserOrTenant, rooms(None, 1_000)),
-        ("GET", "/rooms?after=room_9&limit=2", &[], "", Access::UserOrTenant, rooms(Some("room_9"), 2)),
-        ("GET", "/rooms?limit=1001&x", &[], "", Access::UserOrTenant, rooms(None, 1_000)),
-        ("GET", "/rooms/room_1", &[], "", Access::UserOrTenant, Call::ReadRoom { room_id }),
-        ("GET", "/rooms/room_1/members", &[], "", Access::UserOrTenant, members(None, 10_000)),
-        (
-            "GET",
-            "/rooms/room_1/members?after=a+b&limit=99999999999999999999",
-            &[],
-            "",
-            Access::UserOrTenant,
-            members(Some("a b"), 10_000),
-        ),
-        ("GET", "/rooms/room_1/messages", &[], "", Access::UserOrTenant, messages(start, 50)),
-        (
-            "GET",
-            "/rooms/room_1/messages?before_seq=99999999999999999999&limit=101",
-            &[],
-            "",
-            Access::UserOrTenant,
-            messages(newest, 100),
-        ),
-        ("POST", "/rooms/room_1/messages", &[], send, Access::User, message(None)),
-        ("POST", "/rooms/room_1/messages", key, send, Access::User, message(Some("k-1!"))),
-        ("POST", "/acks", &[], r#"{"room_id":"room_1","seq":0}"#, Access::User, ack),
-        ("POST", "/ws/token", &[], "", Access::UserToConnect, token.clone()),
-        ("POST", "/ws/token", &[], "[7]", Access::UserToConnect, token),
-    ] {
-        for target in [target.to_owned(), format!("/v1{target}")] {
-            let read = request(method, &target, headers, body);
-            assert_eq!((read.access, read.call.as_ref()), (access, Ok(&call)), "{method} {target}");
-        }
-    }
-    let tenant = request("POST", "/admin/tenants", &[], r#"{"name":"acme"}"#);
-    assert_eq!(tenant.access, Access::Master);
-    assert!(matches!(tenant.call, Ok(Call::CreateTenant(_))), "{:?}", tenant.call);
-    let room = request("POST", "/rooms", &[], r#"{"type":"dm","members":["bob"]}"#);
-    assert_eq!(room.access, Access::UserOrTenant);
-    assert!(matches!(room.call, Ok(Call::CreateRoom(_))), "{:?}", room.call);
-}
-
-#[test]
 fn an_unknown_path_is_404_and_another_method_405_before_anything_else() {
     let unknown = answer("POST", "/nothing?limit=0", &[("x-api-key", b"a"), ("x-api-key", b"b")]);
     assert_eq!((unknown.status, header(&unknown, "Allow")), (404, None));
     for (method, target, allow) in [
         ("DELETE", "/rooms", "GET, HEAD, POST, OPTIONS"),
+        ("PUT", "/rooms/r", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("GET", "/rooms/r/members/bob", "DELETE, OPTIONS"),
+        ("patch", "/rooms/r/messages/m", "GET, HEAD, PATCH, DELETE, OPTIONS"),
+        ("DELETE", "/admin/tenants/t/rotate-key", "POST, OPTIONS"),
         ("GET", "/acks", "POST, OPTIONS"),
         ("HEAD", "/v1/acks", "POST, OPTIONS"),
         ("POST", "/health", "GET, HEAD, OPTIONS"),
@@ -162,6 +108,21 @@ fn options_tells_the_methods_of_a_path() {
 }
 
 #[test]
+fn the_document_of_the_api_is_told_to_anyone() {
+    for target in ["/openapi.json", "/v1/openapi.json?x"] {
+        for (method, is_head) in [("GET", false), ("HEAD", true)] {
+            let Action::Answer(response) = parse(method, target, &[], Body::Complete(b"ignored")).1 else {
+                panic!("{method} {target}");
+            };
+            assert_eq!((response.status, response.is_head, response.close), (200, is_head, false));
+            assert_eq!(header(&response, "Content-Type"), Some("application/json"));
+            assert!(response.body.starts_with(b"{\n  \"openapi\": \"3.1.0\","));
+        }
+        assert_eq!(answer("GET", target, &[]).status, 413);
+    }
+}
+
+#[test]
 fn the_request_id_is_the_caller_s_if_it_can_be_echoed_else_drawn() {
     let longest = [b'~'; 128];
     let id = |headers: RawHeaders<'_>| parse("GET", "/health", headers, Body::Complete(b"")).0.request_id;
@@ -179,6 +140,16 @@ fn the_request_id_is_the_caller_s_if_it_can_be_echoed_else_drawn() {
         let drawn = id(headers);
         assert!(drawn.starts_with("req_") && drawn.len() >= 20, "{drawn}");
     }
+}
+
+#[test]
+fn the_format_of_metrics_is_the_caller_s_choice_and_no_other_route_s() {
+    let format = |target, headers| parse("GET", target, headers, Body::Complete(b"")).0.metrics_format;
+    let text: RawHeaders<'_> = &[("accept", b"text/plain"), ("accept", b"application/openmetrics-text;q=0.5")];
+    assert_eq!(format("/metrics", &[]), MetricsFormat::Json);
+    assert_eq!(format("/v1/metrics?x", text), MetricsFormat::Text);
+    assert_eq!(format("/metrics", &text[1..]), MetricsFormat::OpenMetrics);
+    assert_eq!(format("/health", text), MetricsFormat::Json);
 }
 
 #[test]
@@ -227,7 +198,7 @@ fn a_header_that_stands_twice_is_refused_and_none_of_the_two_is_used() {
         assert!(matches!(user, UserHeader::Absent | UserHeader::Invalid), "{field}");
     }
     let health = request("GET", "/health", &[("x-api-key", b"a"), ("x-api-key", b"b")], "");
-    assert_eq!(health.call, Ok(Call::Health), "a public route looks at no credentials");
+    assert_eq!(health.call, Ok(Call::Public(PublicCall::Health)), "a public route looks at no credentials");
 }
 
 #[test]
@@ -267,6 +238,10 @@ fn what_is_wrong_with_a_request_is_kept_until_its_caller_is_known() {
         ("POST", "/acks", None, r#"{"room_id":"r","seq":1e3}"#, Some("seq")),
         ("POST", "/acks", None, r#"{"room_id":"r","seq":9007199254740992}"#, Some("seq")),
         ("POST", "/ws/token", None, "{", None),
+        ("GET", "/admin/tenants?after=", None, "", Some("after")),
+        ("GET", "/admin/tenants?limit=0", None, "", Some("limit")),
+        ("GET", "/rooms/r/presence?after=%20a", None, "", Some("after")),
+        ("GET", "/rooms/r/receipts?limit=x", None, "", Some("limit")),
     ] {
         let mut headers: Vec<(&str, &[u8])> = vec![("x-api-key", b"sk"), ("x-user-id", b"alice")];
         headers.extend(key.map(|key| ("idempotency-key", key)));
@@ -283,9 +258,15 @@ fn what_is_wrong_with_a_request_is_kept_until_its_caller_is_known() {
 
 #[test]
 fn a_body_that_was_too_large_is_413_on_every_route() {
-    for (method, target) in
-        [("POST", "/rooms/r/messages"), ("POST", "/ws/token"), ("GET", "/rooms"), ("GET", "/health")]
-    {
+    for (method, target) in [
+        ("POST", "/rooms/r/messages"),
+        ("PATCH", "/rooms/r"),
+        ("DELETE", "/rooms/r"),
+        ("POST", "/notify"),
+        ("POST", "/ws/token"),
+        ("GET", "/rooms"),
+        ("GET", "/health"),
+    ] {
         let Action::Call(read) = parse(method, target, &[], Body::TooLarge).1 else {
             panic!("{method} {target}");
         };
