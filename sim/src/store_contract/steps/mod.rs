@@ -190,10 +190,10 @@ pub(super) fn acknowledge(
 
 pub(super) fn backlog(store: Store<'_>, tenant: TenantKey, user_id: &str) -> Vec<BacklogRoom> {
     let user_id = UserId::new(user_id);
-    let StoreReply::Backlog(rooms) = ask(store, &StoreRequest::LoadBacklog { tenant, user_id }) else {
+    let StoreReply::Backlog(backlog) = ask(store, &StoreRequest::LoadBacklog { tenant, user_id }) else {
         panic!("not answered as asked")
     };
-    rooms
+    backlog.rooms
 }
 
 pub(super) fn rooms(
