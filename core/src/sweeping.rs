@@ -6,7 +6,7 @@ use crate::store::{StoreReply, StoreRequest, StoreResult};
 use crate::time::{Micros, MonoMicros, UnixMillis};
 
 /// How many rows a step removes at the most: it holds the writer for some milliseconds.
-const ROWS: u32 = 128;
+const ROWS: u32 = 32;
 /// After how long the next step comes where others wait for the writer.
 const PAUSE: Micros = Micros::from_millis(20);
 /// For how long a pending notification is kept: 30 days (protocol, section 6), and a day more, for a wall clock that was
