@@ -3,8 +3,10 @@
 //! An input is the text of a frame. It is read a second time with serde_json and the rules of the protocol told once
 //! more, and every good object is written anew in the other forms that must come to the same.
 
+use std::collections::BTreeMap;
+
 use chatapi_core::api::{ApiError, ErrorCode};
-use chatapi_core::ws::{ClientFrame, Command, parse_client_frame};
+use chatapi_core::ws::{ClientFrame, Command, FrameBucket, TypingAction, parse_client_frame};
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
@@ -14,6 +16,9 @@ use crate::json::{MAX_LEVELS, Tree};
 const KEY_MAX_BYTES: usize = 128;
 /// Longest `meta`, in bytes.
 const META_MAX_BYTES: usize = 16 * 1024;
+
+/// Most rooms of a `resume`.
+const RESUME_ROOMS_MAX: usize = 1_000;
 
 /// Reads one frame.
 pub fn run(input: &[u8]) {
@@ -28,6 +33,9 @@ pub fn run(input: &[u8]) {
         return;
     };
     assert_eq!(outcome(&frame), expected(entries), "{text}");
+    let kind = entries.iter().find(|(key, _)| key == "type").and_then(|(_, kind)| kind.text());
+    let is_cheap = matches!(kind, Some("ping" | "ack" | "typing.start" | "typing.stop"));
+    assert_eq!(frame.paid_by == FrameBucket::Connection, is_cheap, "{text}");
     for other in other_forms(entries) {
         assert_eq!(parse_client_frame(&other), frame, "{text} and {other}");
     }
@@ -49,10 +57,14 @@ type Outcome = (Option<String>, Result<Expected, (ErrorCode, &'static str)>);
 enum Expected {
     Send { room_id: String, content: String, meta: Option<String>, key: Option<String> },
     Acknowledge { room_id: String, seq: u64 },
+    Typing { room_id: String, action: TypingAction },
+    Subscribe { room_id: String, after: Option<u64> },
+    Resume { rooms: BTreeMap<String, u64> },
     Ping,
 }
 
-const FIELDS: [&str; 8] = ["type", "data", "request_id", "room_id", "content", "meta", "idempotency_key", "seq"];
+const FIELDS: [&str; 10] =
+    ["type", "data", "request_id", "room_id", "content", "meta", "idempotency_key", "seq", "after_seq", "rooms"];
 
 fn outcome(frame: &ClientFrame) -> Outcome {
     let command = match &frame.command {
@@ -65,6 +77,15 @@ fn outcome(frame: &ClientFrame) -> Outcome {
         Ok(Command::Acknowledge { room_id, seq }) => {
             Ok(Expected::Acknowledge { room_id: room_id.as_str().to_owned(), seq: seq.0 })
         }
+        Ok(Command::Typing { room_id, action }) => {
+            Ok(Expected::Typing { room_id: room_id.as_str().to_owned(), action: *action })
+        }
+        Ok(Command::Subscribe { room_id, after }) => {
+            Ok(Expected::Subscribe { room_id: room_id.as_str().to_owned(), after: after.map(|seq| seq.0) })
+        }
+        Ok(Command::Resume { rooms }) => Ok(Expected::Resume {
+            rooms: rooms.iter().map(|(room_id, seq)| (room_id.as_str().to_owned(), seq.0)).collect(),
+        }),
         Ok(Command::Ping) => Ok(Expected::Ping),
         Err(error) => {
             let field = error.field.as_deref().expect("an object is refused for a field of its own");
@@ -93,6 +114,10 @@ fn expected(entries: &[(String, Tree)]) -> Outcome {
 struct Fields<'t>(Vec<(&'t str, &'t Tree)>);
 
 type Refused = (ErrorCode, &'static str);
+
+fn position(seq: &Tree) -> Option<u64> {
+    seq.integer().and_then(|number| u64::try_from(number).ok())
+}
 
 fn invalid(field: &'static str) -> Refused {
     (ErrorCode::Validation, field)
@@ -135,8 +160,21 @@ impl<'t> Fields<'t> {
             "send_message" => self.send(),
             "ack" => {
                 let room_id = self.required("room_id")?;
-                let seq = self.one("seq")?.and_then(Tree::integer).and_then(|number| u64::try_from(number).ok());
+                let seq = self.one("seq")?.and_then(position);
                 Ok(Expected::Acknowledge { room_id, seq: seq.ok_or(invalid("seq"))? })
+            }
+            "typing.start" => Ok(Expected::Typing { room_id: self.required("room_id")?, action: TypingAction::Start }),
+            "typing.stop" => Ok(Expected::Typing { room_id: self.required("room_id")?, action: TypingAction::Stop }),
+            "subscribe" => {
+                let room_id = self.required("room_id")?;
+                let after = self.one("after_seq")?.map(|seq| position(seq).ok_or(invalid("after_seq"))).transpose()?;
+                Ok(Expected::Subscribe { room_id, after })
+            }
+            "resume" => {
+                let rooms = self.one("rooms")?.and_then(Tree::entries).ok_or(invalid("rooms"))?;
+                let rooms = rooms.iter().map(|(room_id, seq)| Some((room_id.clone(), position(seq)?)));
+                let rooms = rooms.collect::<Option<BTreeMap<_, _>>>().filter(|rooms| rooms.len() <= RESUME_ROOMS_MAX);
+                Ok(Expected::Resume { rooms: rooms.ok_or(invalid("rooms"))? })
             }
             "ping" => Ok(Expected::Ping),
             _ => Err(invalid("type")),

@@ -1,7 +1,8 @@
-//! How long a sweep keeps the writer: `sweep [MESSAGES] [ROWS] [SHARE]`.
+//! How long a sweep keeps the writer: `sweep [MESSAGES] [ROWS] [SHARE] [SYNCHRONOUS]`.
 //!
-//! A room of so many messages is deleted; of the others, `SHARE` - 1 for each of its own, stay and lie between them. Then
-//! one sweep after another, each in a transaction of its own, as it is when nothing else waits.
+//! A room of so many messages is deleted; others stay and lie between them, `SHARE` - 1 for each. Then one sweep follows
+//! another, each in a transaction of its own, as it is when nothing else waits. `SYNCHRONOUS` is 1 for `full`; with 0
+//! nothing waits for the disk.
 
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -12,16 +13,18 @@ use chatapi_core::{Digest, MessageId, OpId, RoomId, TenantId, TenantKey, UnixMil
 use chatapi_storage_sqlite::{Options, Store, Synchronous, Writer};
 
 type Failure = Box<dyn std::error::Error>;
+type Replies = Receiver<Vec<(OpId, StoreResult)>>;
 
 fn main() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
     let mut number = |default: u64| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (messages, rows, share) = (number(1_000_000), number(128), number(1));
+    let synchronous = if number(1) == 1 { Synchronous::Full } else { Synchronous::Normal };
     let directory = tempfile::tempdir_in(std::env::current_dir()?)?;
     let path = directory.path().join("bench.db");
     fill(&path, messages, share)?;
 
-    let (writer, replies) = open(&path, Synchronous::Full)?;
+    let (writer, replies) = open(&path, synchronous)?;
     let gone = StoreRequest::DeleteRoom {
         tenant: TenantKey(1),
         room_id: room_id(0),
@@ -48,7 +51,7 @@ fn main() -> Result<(), Failure> {
     let at = |share: f64| steps[((steps.len() - 1) as f64 * share) as usize];
     let late = steps.iter().filter(|step| **step > Duration::from_millis(5)).count();
     println!(
-        "{} sweeps of {rows} rows: mean {:?} p50 {:?} p99 {:?} p99.9 {:?} max {:?}, {late} above 5 ms",
+        "{} sweeps of {rows} rows, {synchronous:?}: mean {:?} p50 {:?} p99 {:?} p99.9 {:?} max {:?}, {late} above 5 ms",
         steps.len(),
         steps.iter().sum::<Duration>() / u32::try_from(steps.len())?,
         at(0.5),
@@ -90,21 +93,14 @@ fn fill(path: &std::path::Path, messages: u64, share: u64) -> Result<(), Failure
     Ok(())
 }
 
-fn open(
-    path: &std::path::Path,
-    synchronous: Synchronous,
-) -> Result<(Writer, Receiver<Vec<(OpId, StoreResult)>>), Failure> {
+fn open(path: &std::path::Path, synchronous: Synchronous) -> Result<(Writer, Replies), Failure> {
     let store = Store::open(Options { synchronous, ..Options::new(path.to_owned()) })?;
     let (sender, replies) = channel();
     let writer = Writer::start(&store, Box::new(move |batch| sender.send(batch).unwrap_or_default()))?;
     Ok((writer, replies))
 }
 
-fn run(
-    writer: &Writer,
-    replies: &Receiver<Vec<(OpId, StoreResult)>>,
-    requests: Vec<StoreRequest>,
-) -> Result<Vec<StoreResult>, Failure> {
+fn run(writer: &Writer, replies: &Replies, requests: Vec<StoreRequest>) -> Result<Vec<StoreResult>, Failure> {
     let count = requests.len();
     writer.submit((0..).map(OpId).zip(requests).collect());
     let mut results = Vec::with_capacity(count);

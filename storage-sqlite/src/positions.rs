@@ -1,7 +1,7 @@
 //! Where members stand in rooms: acks, receipts, backlogs, heads.
 
 use chatapi_core::store::{
-    AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, BacklogRoom, Receipt, ReceiptPage, RoomPosition,
+    AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, Backlog, BacklogRoom, Receipt, ReceiptPage, RoomPosition,
 };
 use chatapi_core::{RoomId, Seq, TenantKey, UnixMillis, UserId};
 use rusqlite::{Connection, OptionalExtension, params};
@@ -62,15 +62,11 @@ pub(crate) fn receipts(
     Ok(Ok(ReceiptPage { receipts, has_more }))
 }
 
-pub(crate) fn backlog(
-    connection: &Connection,
-    tenant: TenantKey,
-    user_id: &UserId,
-) -> rusqlite::Result<Vec<BacklogRoom>> {
+pub(crate) fn backlog(connection: &Connection, tenant: TenantKey, user_id: &UserId) -> rusqlite::Result<Backlog> {
     if !tenants::is_served(connection, tenant)? {
-        return Ok(Vec::new());
+        return Ok(Backlog::default());
     }
-    connection
+    let rooms = connection
         .prepare_cached(
             "SELECT r.room_id, coalesce(d.last_ack, 0), r.last_seq, r.member_count
              FROM room_members m
@@ -88,7 +84,11 @@ pub(crate) fn backlog(
                 members: row.get(3)?,
             })
         })?
-        .collect()
+        .collect::<rusqlite::Result<_>>()?;
+    let has_notifications = connection
+        .prepare_cached("SELECT 1 FROM notification_targets WHERE tenant_id = ?1 AND user_id = ?2")?
+        .exists(params![tenant.0, user_id.as_str()])?;
+    Ok(Backlog { rooms, has_notifications })
 }
 
 pub(crate) fn positions(

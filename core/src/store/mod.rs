@@ -25,7 +25,7 @@ pub use notifications::{
     Expansion, NewNotification, NotificationPage, NotificationTargets, NotifyRefusal, PendingNotifications,
     SubscribeOutcome, SubscribeRefusal, Subscribed,
 };
-pub use positions::{AcknowledgeRefusal, Acknowledged, BacklogRoom, Receipt, ReceiptPage, RoomPosition};
+pub use positions::{AcknowledgeRefusal, Acknowledged, Backlog, BacklogRoom, Receipt, ReceiptPage, RoomPosition};
 pub use rooms::{
     AccessRefusal, Actor, AddMemberRefusal, AddOutcome, AddedMember, ChangeRoomRefusal, CreatedRoom, DeleteRoomRefusal,
     MemberPage, NewMember, NewRoom, RemoveMemberRefusal, RemovedMember, RoomChange,
@@ -214,7 +214,7 @@ pub enum StoreRequest {
         /// The stamp of the change.
         now: UnixMillis,
     },
-    /// Every room of a user, with where the user stands, in ascending order of the rooms' ids. It goes through the
+    /// Every room of a user, with where the user stands, and whether notifications are pending. It goes through the
     /// writer, so that it stands in order with every change of rooms, members and heads.
     /// → [`StoreReply::Backlog`]
     LoadBacklog {
@@ -428,7 +428,7 @@ pub enum StoreReply {
     /// To [`StoreRequest::Acknowledge`].
     Acknowledged(Result<Acknowledged, AcknowledgeRefusal>),
     /// To [`StoreRequest::LoadBacklog`].
-    Backlog(Vec<BacklogRoom>),
+    Backlog(Backlog),
     /// To [`StoreRequest::LoadPositions`], in the order of the rooms asked for.
     Positions(Vec<Result<RoomPosition, AccessRefusal>>),
     /// To [`StoreRequest::ReadFrames`]; empty where the room is gone.

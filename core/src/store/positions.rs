@@ -27,6 +27,15 @@ pub struct BacklogRoom {
     pub members: u32,
 }
 
+/// What waits for a connecting user.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Backlog {
+    /// The user's rooms, ascending by id.
+    pub rooms: Vec<BacklogRoom>,
+    /// Whether any notification is pending, be it past its time.
+    pub has_notifications: bool,
+}
+
 /// Why an ack was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AcknowledgeRefusal {

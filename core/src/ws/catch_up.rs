@@ -90,7 +90,19 @@ struct Sync {
     stage: SyncStage,
     summary: SyncSummary,
     rooms_left: usize,
+    notifications: Notifications,
     end: SyncEnd,
+}
+
+/// Whether a sync has notifications to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Notifications {
+    /// It is of a connect, and some are pending.
+    Pending,
+    /// It is of a connect, and none is pending so far.
+    None,
+    /// It is none of a connect: they are told as they come.
+    Live,
 }
 
 #[derive(Debug)]
@@ -205,7 +217,7 @@ impl CatchUp {
     }
 
     /// Begins with the sync of a connect.
-    pub(crate) fn begin_with_backlog(&mut self, rooms: &[BacklogRoom]) {
+    pub(crate) fn begin_with_backlog(&mut self, rooms: &[BacklogRoom], has_notifications: bool) {
         let mut summary = SyncSummary::default();
         let mut rooms_left = 0;
         for BacklogRoom { room_id, last_ack, last_seq, members: _ } in rooms {
@@ -220,13 +232,15 @@ impl CatchUp {
                 summary.truncated.insert(room_id.clone(), cursor.next());
             }
         }
-        self.sync = Some(Sync { stage: SyncStage::Rooms, summary, rooms_left, end: SyncEnd::Connect });
+        let notifications = Notifications::of_connect(has_notifications);
+        self.sync = Some(Sync { stage: SyncStage::Rooms, summary, rooms_left, notifications, end: SyncEnd::Connect });
     }
 
     /// Begins with the pending notifications of a connection that wanted no backlog.
-    pub(crate) fn begin_without_backlog(&mut self) {
-        let summary = SyncSummary::default();
-        self.sync = Some(Sync { stage: SyncStage::Rooms, summary, rooms_left: 0, end: SyncEnd::Silent });
+    pub(crate) fn begin_without_backlog(&mut self, has_notifications: bool) {
+        let (stage, summary) = (SyncStage::Rooms, SyncSummary::default());
+        let notifications = Notifications::of_connect(has_notifications);
+        self.sync = Some(Sync { stage, summary, rooms_left: 0, notifications, end: SyncEnd::Silent });
     }
 
     /// Queues what a client asked for; says whether it could.
@@ -247,8 +261,8 @@ impl CatchUp {
     pub(crate) fn reads_positions(&mut self, op: OpId, request: SyncRequest) {
         let SyncRequest { kind, request_id } = request;
         let end = SyncEnd::Resume { request_id };
-        let stage = SyncStage::Positions(op, kind);
-        self.sync = Some(Sync { stage, summary: SyncSummary::default(), rooms_left: 0, end });
+        let (stage, summary) = (SyncStage::Positions(op, kind), SyncSummary::default());
+        self.sync = Some(Sync { stage, summary, rooms_left: 0, notifications: Notifications::Live, end });
     }
 
     /// Takes the request back whose positions were read by `op`: it is to be begun or refused.
@@ -277,7 +291,8 @@ impl CatchUp {
             rooms_left += 1;
             summary.rooms += 1;
         }
-        self.sync = Some(Sync { stage: SyncStage::Rooms, summary, rooms_left, end });
+        let (stage, notifications) = (SyncStage::Rooms, Notifications::Live);
+        self.sync = Some(Sync { stage, summary, rooms_left, notifications, end });
     }
 
     fn set_cursor(&mut self, room_id: &RoomId, cursor: Seq, until: Seq) {
@@ -382,11 +397,9 @@ impl CatchUp {
             && matches!(sync.stage, SyncStage::Rooms)
             && sync.rooms_left == 0
         {
-            sync.stage = match sync.end {
-                SyncEnd::Silent | SyncEnd::Connect => {
-                    SyncStage::Notifications { cursor: NotificationKey(0), missed: false }
-                }
-                SyncEnd::Resume { .. } | SyncEnd::Subscribe { .. } => SyncStage::Sent,
+            sync.stage = match sync.notifications {
+                Notifications::Pending => SyncStage::Notifications { cursor: NotificationKey(0), missed: false },
+                Notifications::None | Notifications::Live => SyncStage::Sent,
             };
         }
     }
@@ -400,13 +413,19 @@ impl CatchUp {
 
     /// Whether pending notifications are yet to be read, so that a new one must not be pushed; notes that one came.
     pub(crate) fn defers_notification(&mut self) -> bool {
-        match &mut self.sync {
-            Some(Sync { stage: SyncStage::Rooms, end: SyncEnd::Silent | SyncEnd::Connect, .. }) => true,
-            Some(Sync { stage: SyncStage::Notifications { missed, .. }, .. }) => {
+        let Some(Sync { stage, notifications, .. }) = &mut self.sync else {
+            return false;
+        };
+        match (stage, notifications) {
+            (SyncStage::Rooms, notifications @ (Notifications::Pending | Notifications::None)) => {
+                *notifications = Notifications::Pending;
+                true
+            }
+            (SyncStage::Notifications { missed, .. }, _) => {
                 *missed = true;
                 true
             }
-            Some(Sync { stage: SyncStage::Rooms | SyncStage::Positions(..) | SyncStage::Sent, .. }) | None => false,
+            (SyncStage::Rooms | SyncStage::Positions(..) | SyncStage::Sent, _) => false,
         }
     }
 
@@ -436,6 +455,12 @@ impl CatchUp {
         {
             reading.of = ReadingOf::Nothing;
         }
+    }
+}
+
+impl Notifications {
+    const fn of_connect(are_pending: bool) -> Self {
+        if are_pending { Self::Pending } else { Self::None }
     }
 }
 

@@ -16,8 +16,8 @@ use crate::effect::CloseReason;
 use crate::id::{ConnId, OpId, RoomId, Seq, TenantKey, UserId};
 use crate::operations::Step;
 use crate::store::{
-    BacklogRoom, Lane, NotificationPage, PageBounds, PendingNotifications, RoomPosition, StoreReply, StoreRequest,
-    StoreResult,
+    Backlog, BacklogRoom, Lane, NotificationPage, PageBounds, PendingNotifications, RoomPosition, StoreReply,
+    StoreRequest, StoreResult,
 };
 use crate::time::UnixMillis;
 use crate::ws::BacklogChoice;
@@ -33,7 +33,7 @@ impl Core {
             return;
         };
         let (tenant, user) = (session.tenant, session.user.clone());
-        let Ok(StoreReply::Backlog(rooms)) = result else {
+        let Ok(StoreReply::Backlog(Backlog { rooms, has_notifications })) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
         };
         for BacklogRoom { room_id, last_seq, members, .. } in &rooms {
@@ -54,8 +54,8 @@ impl Core {
             return;
         };
         match choice {
-            BacklogChoice::Stream => session.catch_up_mut().begin_with_backlog(&rooms),
-            BacklogChoice::Skip => session.catch_up_mut().begin_without_backlog(),
+            BacklogChoice::Stream => session.catch_up_mut().begin_with_backlog(&rooms, has_notifications),
+            BacklogChoice::Skip => session.catch_up_mut().begin_without_backlog(has_notifications),
         }
         self.conclude_sync(conn);
         self.read_on(conn);

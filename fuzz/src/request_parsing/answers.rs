@@ -5,13 +5,16 @@ use std::borrow::Cow;
 use arbitrary::{Result, Unstructured};
 use chatapi::http1::{Persistence, encode_response};
 use chatapi_core::api::{
-    Answer, ApiError, ErrorCode, Health, HttpResponse, MetricsFormat, Rejection, ResponseMeta, Success, TenantCreated,
-    encode, reject,
+    Answer, ApiError, ErrorCode, Health, HttpResponse, MetricsFormat, PresenceStatus, Rejection, ResponseMeta, Success,
+    TenantCreated, TenantShown, encode, reject,
 };
-use chatapi_core::model::{ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, TenantConfig};
-use chatapi_core::store::{MemberPage, MessagePage};
+use chatapi_core::model::{
+    ListedRoom, Member, Message, ReadPosition, Role, Room, RoomType, Subscription, Tenant, TenantConfig,
+};
+use chatapi_core::store::{MemberPage, MessagePage, Receipt, ReceiptPage, TenantPage};
 use chatapi_core::{
-    MessageId, MetricsSnapshot, Micros, RateLimitStatus, RoomId, Secret, Seq, TenantId, UnixMillis, UserId,
+    MessageId, MetricsSnapshot, Micros, NotificationId, RateLimitStatus, RoomId, Secret, Seq, TenantId, TenantKey,
+    UnixMillis, UserId,
 };
 use serde_json::Value;
 
@@ -45,6 +48,10 @@ pub(super) fn encode_one(meta: &ResponseMeta, bytes: &mut Unstructured<'_>) {
         let has_limits = header(&response, "RateLimit-Remaining").is_some();
         assert_eq!(has_limits, answer.rate_limit.is_some());
         match &answer.result {
+            Ok(Success::Done) => {
+                assert_eq!((response.status, header(&response, "Content-Type")), (204, None));
+                assert!(response.body.is_empty());
+            }
             Ok(Success::Metrics(_)) if meta.metrics_format != MetricsFormat::Json => {
                 assert!(response.body.starts_with(b"# HELP chatapi_"));
             }
@@ -174,7 +181,7 @@ fn rejection(bytes: &mut Unstructured<'_>) -> Result<Rejection> {
 }
 
 fn success(bytes: &mut Unstructured<'_>) -> Result<Success> {
-    Ok(match bytes.int_in_range(0..=12)? {
+    Ok(match bytes.int_in_range(0..=24)? {
         0 => Success::Health(Health { db_writable: bytes.arbitrary()?, uptime: Micros(bytes.arbitrary()?) }),
         1 => Success::Alive,
         2 => Success::Ready,
@@ -198,12 +205,61 @@ fn success(bytes: &mut Unstructured<'_>) -> Result<Success> {
         9 => Success::Message(Box::new(message(bytes)?)),
         10 => Success::Messages(MessagePage { messages: some(bytes, message)?, has_more: bytes.arbitrary()? }),
         11 => Success::Acknowledged { room_id: RoomId::new(bytes.arbitrary()?), last_ack: Seq(bytes.arbitrary()?) },
+        12 => Success::Tenants(TenantPage { tenants: some(bytes, tenant)?, has_more: bytes.arbitrary()? }),
+        13 => Success::Tenant(Box::new(TenantShown {
+            tenant: tenant(bytes)?,
+            webhook_secret: bytes.arbitrary::<Option<String>>()?.map(Secret::new),
+        })),
+        14 => Success::KeyRotated {
+            tenant_id: TenantId::new(bytes.arbitrary()?),
+            api_key: Secret::new(bytes.arbitrary()?),
+        },
+        15 => Success::Done,
+        16 => Success::MemberAdded(member(bytes)?),
+        17 => Success::Member(member(bytes)?),
+        18 => Success::Presence { members: some(bytes, presence)?, has_more: bytes.arbitrary()? },
+        19 => Success::Receipts(ReceiptPage { receipts: some(bytes, receipt)?, has_more: bytes.arbitrary()? }),
+        20 => Success::Notified {
+            notification_id: NotificationId::new(bytes.arbitrary()?),
+            created_at: UnixMillis(bytes.arbitrary()?),
+        },
+        21 => Success::SubscriptionCreated(subscription(bytes)?),
+        22 => Success::Subscription(subscription(bytes)?),
+        23 => Success::Subscriptions(some(bytes, subscription)?),
         _ => Success::Token(Secret::new(bytes.arbitrary()?)),
     })
 }
 
 fn some<T>(bytes: &mut Unstructured<'_>, one: impl Fn(&mut Unstructured<'_>) -> Result<T>) -> Result<Vec<T>> {
     (0..bytes.int_in_range(0..=3)?).map(|_| one(bytes)).collect()
+}
+
+fn tenant(bytes: &mut Unstructured<'_>) -> Result<Tenant> {
+    Ok(Tenant {
+        key: TenantKey(bytes.arbitrary()?),
+        tenant_id: TenantId::new(bytes.arbitrary()?),
+        name: bytes.arbitrary()?,
+        config: TenantConfig { webhook_url: bytes.arbitrary()?, ..TenantConfig::default() },
+        created_at: UnixMillis(bytes.arbitrary()?),
+    })
+}
+
+fn presence(bytes: &mut Unstructured<'_>) -> Result<(UserId, PresenceStatus)> {
+    let status = if bytes.arbitrary()? { PresenceStatus::Online } else { PresenceStatus::Offline };
+    Ok((UserId::new(bytes.arbitrary()?), status))
+}
+
+fn receipt(bytes: &mut Unstructured<'_>) -> Result<Receipt> {
+    Ok(Receipt { user_id: UserId::new(bytes.arbitrary()?), last_ack: Seq(bytes.arbitrary()?) })
+}
+
+fn subscription(bytes: &mut Unstructured<'_>) -> Result<Subscription> {
+    Ok(Subscription {
+        id: bytes.arbitrary()?,
+        subscriber_id: UserId::new(bytes.arbitrary()?),
+        topic: bytes.arbitrary()?,
+        created_at: UnixMillis(bytes.arbitrary()?),
+    })
 }
 
 fn listed_room(bytes: &mut Unstructured<'_>) -> Result<ListedRoom> {

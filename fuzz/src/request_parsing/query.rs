@@ -1,6 +1,6 @@
 //! The query, read a second time by the rules of HTML forms.
 
-use chatapi_core::api::{ApiError, Call};
+use chatapi_core::api::{AdminCall, ApiError, Call, TenantCall};
 use chatapi_core::store::HistoryRange;
 use chatapi_core::ws::{BacklogChoice, HandshakeCredentials, HandshakeRequest};
 use chatapi_core::{Digest, Seq};
@@ -9,15 +9,16 @@ use url::form_urlencoded;
 /// What a call took from the query.
 pub(super) fn check_call(query: &str, call: &Call) {
     match call {
-        Call::ListRooms { after, limit } => {
-            assert_eq!(after.as_ref().map(|id| id.as_str().to_owned()), once(query, "after"));
-            check_limit(query, *limit, 1_000, 1_000);
+        Call::Admin(AdminCall::ListTenants { after, limit }) => {
+            check_page(query, after.as_ref().map(|id| id.as_str()), *limit, 100, 1_000);
         }
-        Call::ListMembers { after, limit, .. } => {
-            assert_eq!(after.as_ref().map(|id| id.as_str().to_owned()), once(query, "after"));
-            check_limit(query, *limit, 10_000, 10_000);
+        Call::Tenant(TenantCall::ListRooms { after, limit }) => {
+            check_page(query, after.as_ref().map(|id| id.as_str()), *limit, 1_000, 1_000);
         }
-        Call::ReadMessages { range, limit, .. } => {
+        Call::Tenant(
+            TenantCall::ListMembers(page) | TenantCall::ListPresence(page) | TenantCall::ListReceipts(page),
+        ) => check_page(query, page.after.as_ref().map(|id| id.as_str()), page.limit, 10_000, 10_000),
+        Call::Tenant(TenantCall::ReadMessages { range, limit, .. }) => {
             let expected = match (once(query, "after_seq"), once(query, "before_seq")) {
                 (None, None) => HistoryRange::After(Seq(0)),
                 (Some(seq), None) => HistoryRange::After(Seq(number(&seq))),
@@ -27,17 +28,32 @@ pub(super) fn check_call(query: &str, call: &Call) {
             assert_eq!(*range, expected, "{query}");
             check_limit(query, *limit, 50, 100);
         }
-        Call::Health
-        | Call::Livez
-        | Call::Readyz
-        | Call::Metrics
-        | Call::CreateTenant(_)
-        | Call::CreateRoom(_)
-        | Call::ReadRoom { .. }
-        | Call::SendMessage(_)
-        | Call::Acknowledge { .. }
-        | Call::IssueToken { .. } => {}
+        Call::Public(_)
+        | Call::Admin(
+            AdminCall::CreateTenant(_)
+            | AdminCall::ReadTenant { .. }
+            | AdminCall::ChangeTenant(_)
+            | AdminCall::RotateKey(_)
+            | AdminCall::DeleteTenant { .. },
+        )
+        | Call::Tenant(
+            TenantCall::CreateRoom(_)
+            | TenantCall::ReadRoom { .. }
+            | TenantCall::ChangeRoom(_)
+            | TenantCall::DeleteRoom { .. }
+            | TenantCall::AddMember { .. }
+            | TenantCall::RemoveMember { .. }
+            | TenantCall::ReadMessage { .. }
+            | TenantCall::DeleteMessage { .. }
+            | TenantCall::Notify(_),
+        )
+        | Call::User(_) => {}
     }
+}
+
+fn check_page(query: &str, after: Option<&str>, limit: u32, default: u32, max: u32) {
+    assert_eq!(after, once(query, "after").as_deref());
+    check_limit(query, limit, default, max);
 }
 
 /// What a handshake took from the query.
@@ -62,7 +78,8 @@ pub(super) fn check_handshake(query: &str, request: &HandshakeRequest) {
 
 /// A parameter is blamed only where it stands.
 pub(super) fn check_blame(query: &str, error: &ApiError) {
-    const PARAMETERS: [&str; 7] = ["after", "limit", "after_seq", "before_seq", "token", "user_id", "sync"];
+    // Not `user_id`: that is a field of a body too.
+    const PARAMETERS: [&str; 6] = ["after", "limit", "after_seq", "before_seq", "token", "sync"];
     if let Some(name) = PARAMETERS.iter().find(|name| error.field.as_deref() == Some(**name)) {
         assert!(!values(query, name).is_empty(), "{name} is blamed: {}", error.message);
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use chatapi_core::model::{Role, RoomType};
-use chatapi_core::store::{Actor, BacklogRoom, KeyOwner, StoreReply, StoreRequest};
+use chatapi_core::store::{Actor, Backlog, BacklogRoom, KeyOwner, StoreReply, StoreRequest};
 use chatapi_core::{Digest, RoomId, Seq, TenantKey, UserId};
 use rusqlite::Connection;
 
@@ -35,7 +35,10 @@ fn a_database_of_the_first_schema_keeps_everything_and_its_members_are_counted()
     };
     assert_eq!(
         ask(StoreRequest::LoadBacklog { tenant: TenantKey(1), user_id: user_id.clone() }),
-        StoreReply::Backlog(vec![position("room_a", 2, 3, 3), position("room_b", 0, 0, 2)])
+        StoreReply::Backlog(Backlog {
+            rooms: vec![position("room_a", 2, 3, 3), position("room_b", 0, 0, 2)],
+            has_notifications: false
+        })
     );
 
     let StoreReply::Room(Ok(room)) = ask(StoreRequest::ReadRoom {

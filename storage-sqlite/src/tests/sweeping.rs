@@ -100,7 +100,7 @@ fn a_sweep_among_other_steps_disturbs_none() {
         let batch = vec![append_to("room_2", number), sweep(0, 0, 5), append_to("room_2", number + 1)];
         number += 2;
         let results = bench.run(batch);
-        let first = (number - 101) as u64;
+        let first = number - 101;
         assert_eq!(numbers(&[results[0].clone(), results[2].clone()]), [Ok(first), Ok(first + 1)]);
         if results[1] == Ok(StoreReply::Swept { has_more: false }) {
             break;

@@ -228,7 +228,7 @@ fn a_user_in_many_rooms_loads_its_backlog() {
     bench.run((0..5_000).map(|number| room(&format!("room_x{number}"))).collect());
     let backlog = StoreRequest::LoadBacklog { tenant: TenantKey(1), user_id: UserId::new("alice") };
     let replies = bench.run(vec![backlog]);
-    assert!(matches!(&replies[..], [Ok(StoreReply::Backlog(rooms))] if rooms.len() == 5_001));
+    assert!(matches!(&replies[..], [Ok(StoreReply::Backlog(backlog))] if backlog.rooms.len() == 5_001));
 }
 
 /// A writer with one tenant and one room, in a directory of its own.

@@ -29,17 +29,18 @@ pub(super) fn notify(body: &[u8], mut fields: Object<'_>) -> Result<Notify, ApiE
     Ok(Notify { topic, payload, targets: targets(&mut fields)? })
 }
 
-/// `None` where nothing says whom it is for: it is for everyone then. What names nobody is still `Some`.
+/// `None` where nothing says whom it is for: it is for everyone then. What names nobody is still `Some`, be it a typo or
+/// a null: the audience is never widened.
 fn targets(body: &mut Object<'_>) -> Result<Option<NotificationTargets>, ApiError> {
-    let mut given = body.object("targets", "targets.")?.unwrap_or_default();
+    let mut given = match body.object("targets", "targets.")? {
+        Some(given) if given.left_over().is_some() => given,
+        Some(_) | None => return Ok(None),
+    };
     let named = given.strings("user_ids")?;
     let named = named.map(|texts| user_ids(&texts).map_err(|complaint| given.invalid("user_ids", complaint)));
     let named = named.transpose()?;
     let room_id = given.string("room_id")?.map(|id| RoomId::new(&id));
     let topic_subscribers = given.boolean("topic_subscribers")?;
-    if named.is_none() && room_id.is_none() && topic_subscribers.is_none() {
-        return Ok(None);
-    }
     let mut user_ids = named.unwrap_or_default();
     user_ids.sort_unstable();
     Ok(Some(NotificationTargets { user_ids, room_id, topic_subscribers: topic_subscribers.unwrap_or_default() }))
@@ -152,14 +153,17 @@ mod tests {
 
     #[test]
     fn only_what_names_no_target_at_all_is_for_everyone() {
-        for everyone in
-            ["null", "{}", r#"{"user_ids":null,"room_id":null,"topic_subscribers":null}"#, r#"{"unknown":["bob"]}"#]
-        {
+        for everyone in ["null", "{}"] {
             assert_eq!(to(everyone), Ok(None), "{everyone}");
         }
         assert_eq!(read(r#"{"topic":"t","payload":1}"#).unwrap().targets, None);
         let nobody = NotificationTargets::default();
-        for text in [r#"{"user_ids":[]}"#, r#"{"topic_subscribers":false}"#] {
+        for text in [
+            r#"{"user_ids":[]}"#,
+            r#"{"topic_subscribers":false}"#,
+            r#"{"user_ids":null,"room_id":null,"topic_subscribers":null}"#,
+            r#"{"user_id":["bob"]}"#,
+        ] {
             assert_eq!(to(text), Ok(Some(nobody.clone())), "{text}");
         }
         let all = to(r#"{"user_ids":["é","b","a","b"],"room_id":"r","topic_subscribers":true,"x":1}"#);

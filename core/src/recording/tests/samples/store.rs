@@ -11,7 +11,7 @@ use crate::model::{Edit, Member, Role, RoomType};
 use crate::secret::Digest;
 use crate::store::{
     AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, AddMemberRefusal, AddOutcome, AddedMember, AppendOutcome,
-    AppendRefusal, Appended, BacklogRoom, ChangeRoomRefusal, ChangedTenant, CreatedRoom, DeleteMessageRefusal,
+    AppendRefusal, Appended, Backlog, BacklogRoom, ChangeRoomRefusal, ChangedTenant, CreatedRoom, DeleteMessageRefusal,
     DeleteOutcome, DeleteRoomRefusal, DeletedMessage, EditMessageRefusal, Expansion, HistoryRange, Idempotency,
     KeyOwner, KeyRotation, MessageEdit, NewMember, NewMessage, NewNotification, NewRoom, NewTenant, NotificationPage,
     NotifyRefusal, PageBounds, PendingNotifications, ReadMessageRefusal, RemoveMemberRefusal, RemovedMember,
@@ -253,12 +253,10 @@ pub(in crate::recording::tests) fn replies() -> Vec<StoreReply> {
         StoreReply::Acknowledged(Ok(Acknowledged { last_ack: Seq(u64::MAX), moved: true })),
         StoreReply::Acknowledged(Err(AcknowledgeRefusal::PastHead)),
         StoreReply::Acknowledged(Err(AcknowledgeRefusal::Access(AccessRefusal::NotMember))),
-        StoreReply::Backlog(vec![BacklogRoom {
-            room_id: room_id(),
-            last_ack: Seq(1),
-            last_seq: Seq(2),
-            members: u32::MAX,
-        }]),
+        StoreReply::Backlog(Backlog {
+            has_notifications: true,
+            rooms: vec![BacklogRoom { room_id: room_id(), last_ack: Seq(1), last_seq: Seq(2), members: u32::MAX }],
+        }),
         StoreReply::Positions(vec![
             Ok(RoomPosition { last_ack: Seq(0), last_seq: Seq(u64::MAX) }),
             Err(AccessRefusal::NotMember),
