@@ -139,6 +139,12 @@ impl MemoryStore {
         }
     }
 
+    pub(super) fn has_pending(&self, tenant: TenantKey, user_id: &UserId) -> bool {
+        let mut stored = self.notifications.values();
+        self.tenant(tenant).is_some()
+            && stored.any(|stored| stored.new.tenant == tenant && stored.pending.contains(user_id))
+    }
+
     pub(super) fn confirm_notifications(&mut self, tenant: TenantKey, user_id: &UserId, keys: &[NotificationKey]) {
         if self.tenant(tenant).is_none() {
             return;

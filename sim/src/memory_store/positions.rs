@@ -1,6 +1,6 @@
 //! Where members stand in rooms.
 
-use chatapi_core::store::{AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, BacklogRoom, RoomPosition};
+use chatapi_core::store::{AccessRefusal, AcknowledgeRefusal, Acknowledged, Actor, Backlog, BacklogRoom, RoomPosition};
 use chatapi_core::{RoomId, Seq, TenantKey, UserId};
 
 use super::MemoryStore;
@@ -25,18 +25,17 @@ impl MemoryStore {
         Ok(Acknowledged { last_ack: member.last_ack, moved })
     }
 
-    pub(super) fn backlog(&self, tenant: TenantKey, user_id: &UserId) -> Vec<BacklogRoom> {
-        self.rooms_of(tenant)
-            .filter_map(|stored| {
-                let member = stored.members.get(user_id)?;
-                Some(BacklogRoom {
-                    room_id: stored.room.room_id.clone(),
-                    last_ack: member.last_ack,
-                    last_seq: stored.room.last_seq,
-                    members: stored.count(),
-                })
+    pub(super) fn backlog(&self, tenant: TenantKey, user_id: &UserId) -> Backlog {
+        let rooms = self.rooms_of(tenant).filter_map(|stored| {
+            let member = stored.members.get(user_id)?;
+            Some(BacklogRoom {
+                room_id: stored.room.room_id.clone(),
+                last_ack: member.last_ack,
+                last_seq: stored.room.last_seq,
+                members: stored.count(),
             })
-            .collect()
+        });
+        Backlog { rooms: rooms.collect(), has_notifications: self.has_pending(tenant, user_id) }
     }
 
     pub(super) fn positions(

@@ -193,7 +193,7 @@ pub(super) fn backlog(store: Store<'_>, tenant: TenantKey, user_id: &str) -> Vec
     let StoreReply::Backlog(rooms) = ask(store, &StoreRequest::LoadBacklog { tenant, user_id }) else {
         panic!("not answered as asked")
     };
-    rooms
+    rooms.rooms
 }
 
 pub(super) fn rooms(
