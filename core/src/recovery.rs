@@ -92,7 +92,9 @@ impl Core {
                     self.emit(Effect::Report(Event::RoomRecovered { room_id: room_id.clone() }));
                 }
             }
-            None => self.publish_room_deleted(&room_id),
+            // Another tenant's room is none to this one, and its members are told nothing.
+            None if self.hears_of(tenant, &room_id) => self.publish_room_deleted(&room_id),
+            None => {}
         }
         self.recovery.rooms.remove(&(tenant, room_id));
     }

@@ -277,3 +277,26 @@ fn a_connection_that_waited_for_a_reader_and_went_is_passed_over() {
     world.release_store();
     assert_eq!(world.seqs(again).len(), 150);
 }
+
+#[test]
+fn a_failed_write_into_another_tenant_s_room_tells_its_members_nothing() {
+    for target in ["messages", "deletion", "join"] {
+        let (mut world, tenant, room) = world();
+        let alice = world.connect(&tenant, "alice");
+        world.run();
+        world.frames(alice);
+        let stranger = world.create_tenant(UNLIMITED);
+        world.inject(Fault::LoseButUnknown);
+        let (method, path, body) = match target {
+            "messages" => ("POST", format!("/rooms/{room}/messages"), r#"{"content":"x"}"#),
+            "deletion" => ("DELETE", format!("/rooms/{room}"), ""),
+            _ => ("POST", format!("/rooms/{room}/members"), r#"{"user_id":"mallory"}"#),
+        };
+        let refused = world.as_user(&stranger, "mallory", method, &path, body);
+        assert_eq!(refused.status, 503, "{target}: {refused:?}");
+        world.run();
+        assert_eq!(world.frames(alice), [] as [Value; 0], "{target}");
+        world.send(&tenant, "bob", &room, "hello");
+        assert_eq!(world.seqs(alice), [1], "{target}");
+    }
+}

@@ -230,7 +230,7 @@ const ANSWERS: &[&str] = &[
     "Acknowledged(Ok(Acknowledged",
     "Acknowledged(Err(Access(NotMember",
     "Acknowledged(Err(PastHead",
-    "Backlog",
+    "Backlog(Backlog",
     "Positions",
     "Frames",
     "Head(None",

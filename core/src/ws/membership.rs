@@ -79,6 +79,12 @@ impl Core {
         self.send_all(told, member_left(room_id, user_id, role));
     }
 
+    /// Whether somebody of a tenant is online for a room: whoever is makes it the tenant's own.
+    pub(crate) fn hears_of(&self, tenant: TenantKey, room_id: &RoomId) -> bool {
+        let mut sessions = self.audiences.iter(room_id).filter_map(|conn| self.sessions.get(conn));
+        sessions.any(|session| session.tenant == tenant)
+    }
+
     /// Takes everyone out of a room that is gone, and tells them.
     pub(crate) fn publish_room_deleted(&mut self, room_id: &RoomId) {
         let told: Vec<ConnId> = self.audiences.remove(room_id).into_iter().collect();

@@ -101,12 +101,6 @@ impl MemoryStore {
         Some(Expansion { tenant, frame, durable, users, has_more })
     }
 
-    /// Whether any is pending for a user who is not gone with the tenant.
-    pub(super) fn has_pending(&self, tenant: TenantKey, user_id: &UserId) -> bool {
-        let mut of_tenant = self.notifications.values().filter(|stored| stored.new.tenant == tenant);
-        self.tenant(tenant).is_some() && of_tenant.any(|stored| stored.pending.contains(user_id))
-    }
-
     /// Of a user's pending notifications only the newest stay.
     fn drop_oldest_pending(&mut self, tenant: TenantKey, user_id: &UserId) {
         let newest_first = self.notifications.values_mut().rev();
@@ -143,6 +137,12 @@ impl MemoryStore {
             has_more: shown.len() < count,
             notifications: shown.into_iter().map(|(key, stored)| (*key, stored.frame())).collect(),
         }
+    }
+
+    pub(super) fn has_pending(&self, tenant: TenantKey, user_id: &UserId) -> bool {
+        let mut stored = self.notifications.values();
+        self.tenant(tenant).is_some()
+            && stored.any(|stored| stored.new.tenant == tenant && stored.pending.contains(user_id))
     }
 
     pub(super) fn confirm_notifications(&mut self, tenant: TenantKey, user_id: &UserId, keys: &[NotificationKey]) {

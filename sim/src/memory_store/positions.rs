@@ -26,19 +26,16 @@ impl MemoryStore {
     }
 
     pub(super) fn backlog(&self, tenant: TenantKey, user_id: &UserId) -> Backlog {
-        let rooms = self
-            .rooms_of(tenant)
-            .filter_map(|stored| {
-                let member = stored.members.get(user_id)?;
-                Some(BacklogRoom {
-                    room_id: stored.room.room_id.clone(),
-                    last_ack: member.last_ack,
-                    last_seq: stored.room.last_seq,
-                    members: stored.count(),
-                })
+        let rooms = self.rooms_of(tenant).filter_map(|stored| {
+            let member = stored.members.get(user_id)?;
+            Some(BacklogRoom {
+                room_id: stored.room.room_id.clone(),
+                last_ack: member.last_ack,
+                last_seq: stored.room.last_seq,
+                members: stored.count(),
             })
-            .collect();
-        Backlog { rooms, has_notifications: self.has_pending(tenant, user_id) }
+        });
+        Backlog { rooms: rooms.collect(), has_notifications: self.has_pending(tenant, user_id) }
     }
 
     pub(super) fn positions(

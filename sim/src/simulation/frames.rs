@@ -36,6 +36,8 @@ struct Seen<'a> {
     created_at: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     epoch: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    status: Option<Cow<'a, str>>,
     #[serde(default)]
     retry_after_ms: Option<u64>,
     #[serde(default)]
@@ -126,6 +128,11 @@ impl Simulation {
             }
             "message" => self.check_message_frame(conn, seen)?,
             "ack.received" => self.check_ack_frame(conn, seen)?,
+            "room.created" => {
+                let who = self.links.get(&conn).map(|link| link.who);
+                self.check_membership(who, &RoomId::new(seen.room_id.as_deref().unwrap_or_default()))?;
+            }
+            "presence.update" => self.check_presence(conn, seen)?,
             "sync.complete" => self.check_sync(conn, seen)?,
             "error" => self.check_error_frame(conn, seen)?,
             "pong" => ensure!(seen.request_id.is_some(), OneAnswer, "{conn:?} is sent a pong that nobody asked for"),
@@ -301,6 +308,23 @@ impl Simulation {
             seq >= earlier,
             AcksAndUnread,
             "{conn:?} hears that {user} acknowledged {seq} in {room_id}, after {earlier}"
+        );
+        Ok(())
+    }
+
+    /// Of a user's presence hear those who share a room with the user, and not the user.
+    fn check_presence(&self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let (Some(link), Some(user)) = (self.links.get(&conn), seen.user_id.as_deref().map(UserId::new)) else {
+            ensure!(false, OneAnswer, "{conn:?} is sent a presence without a user");
+            return Ok(());
+        };
+        let shares = self.model.rooms_of(&link.user).any(|(_, room)| room.members.contains_key(&user));
+        ensure!(
+            shares && link.user != user && matches!(seen.status.as_deref(), Some("online" | "offline")),
+            MembersOnly,
+            "{conn:?} of {} hears that {user} is {:?}",
+            link.user,
+            seen.status
         );
         Ok(())
     }

@@ -94,7 +94,7 @@ impl Simulation {
         );
         let next = process.core.next_timeout();
         ensure!(
-            next.is_none_or(|(_, kind)| kind == TimerKind::KeepAlive),
+            next.is_none_or(|(_, kind)| matches!(kind, TimerKind::KeepAlive | TimerKind::Sweep)),
             NoSpinning,
             "in peace the core wants to run for {next:?}"
         );

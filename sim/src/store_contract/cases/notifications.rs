@@ -18,6 +18,7 @@ cases![
     confirming_what_does_not_wait_changes_nothing,
     of_a_user_s_pending_notifications_the_newest_thousand_stay,
     a_notification_that_comes_late_is_as_old_as_its_key,
+    a_backlog_tells_whether_any_notification_is_pending,
 ];
 
 fn notifications_get_ascending_keys(store: Store<'_>) {
@@ -214,4 +215,19 @@ fn a_notification_that_comes_late_is_as_old_as_its_key(store: Store<'_>) {
     assert_eq!(chunk(store, late, 10), Some((strings(&["alice", "bob"]), false)));
     assert_eq!(pending(store, "alice"), keys);
     assert_eq!(pending(store, "bob"), [late]);
+}
+
+fn a_backlog_tells_whether_any_notification_is_pending(store: Store<'_>) {
+    world(store);
+    let key = notified(store, notification(1, users(&["alice", "carol"])));
+    assert!(!has_pending(store, "alice"));
+    assert!(expand(store, key, 1).is_some());
+    // Who is in no room has some too, and whoever's turn has not come has none.
+    assert_eq!(["alice", "carol", "bob"].map(|user_id| has_pending(store, user_id)), [true, false, false]);
+    assert!(expand(store, key, 1).is_some());
+    assert_eq!(["alice", "carol", "bob"].map(|user_id| has_pending(store, user_id)), [true, true, false]);
+    confirm(store, FIRST, "alice", &[key]);
+    assert_eq!(["alice", "carol", "bob"].map(|user_id| has_pending(store, user_id)), [false, true, false]);
+    assert_eq!(delete_tenant(store, 1), Some(FIRST));
+    assert!(!has_pending(store, "carol"));
 }

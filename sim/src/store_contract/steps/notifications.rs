@@ -87,6 +87,12 @@ pub(in crate::store_contract) fn read_pending(
     (page.notifications.iter().map(|(key, _)| *key).collect(), page.has_more)
 }
 
+/// Whether a user of the first tenant is told at the connect that something is pending.
+pub(in crate::store_contract) fn has_pending(store: Store<'_>, user_id: &str) -> bool {
+    let request = StoreRequest::LoadBacklog { tenant: FIRST, user_id: UserId::new(user_id) };
+    answer!(store, request, Backlog).has_notifications
+}
+
 /// The keys of what is pending for a user of the first tenant.
 pub(in crate::store_contract) fn pending(store: Store<'_>, user_id: &str) -> Vec<NotificationKey> {
     read_pending(store, all_pending(user_id)).0
