@@ -10,4 +10,7 @@ mod client;
 mod every_manner;
 mod frames;
 mod handshake;
+mod large_rooms;
 mod limits;
+mod presence;
+mod typing;
