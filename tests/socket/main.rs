@@ -7,10 +7,12 @@ mod support;
 
 mod client;
 
+mod changes;
 mod every_manner;
 mod frames;
 mod handshake;
 mod large_rooms;
 mod limits;
 mod presence;
+mod rooms;
 mod typing;
