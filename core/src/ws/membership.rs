@@ -67,6 +67,7 @@ impl Core {
         role: Role,
         members: u32,
     ) {
+        self.stop_typings_in(tenant, user_id, room_id);
         self.audiences.set_members(room_id, members);
         let mut told = self.audiences.conns(room_id);
         for conn in self.sessions.leave_room(tenant, user_id, room_id) {

@@ -121,6 +121,15 @@ impl Core {
         }
     }
 
+    /// Stops the typings of a user in a room that the user leaves: nobody else would, since the connections go on.
+    pub(crate) fn stop_typings_in(&mut self, tenant: TenantKey, user: &UserId, room_id: &RoomId) {
+        let conns = self.sessions.conns_of(tenant, user);
+        let stopped = conns.into_iter().filter(|conn| self.typing.forget(*conn, room_id)).count();
+        if stopped > 0 {
+            self.tell_typing(tenant, user, room_id, TypingAction::Stop);
+        }
+    }
+
     /// Tells that a typing has ended, unless the user types there on another connection.
     fn publish_typing_stopped(&mut self, tenant: TenantKey, user: &UserId, room_id: &RoomId) {
         let others = self.sessions.conns_of(tenant, user);

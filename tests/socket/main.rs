@@ -1,0 +1,18 @@
+//! What clients of WebSockets are promised, over real sockets: one test for one promise (protocol, sections 2 to 7).
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on is a test that failed")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod client;
+
+mod changes;
+mod every_manner;
+mod frames;
+mod handshake;
+mod large_rooms;
+mod limits;
+mod presence;
+mod rooms;
+mod typing;
