@@ -35,7 +35,7 @@ fn two_users_talk_in_both_forms_of_frames_over_both_ways_to_authenticate() {
             socket.next_of("sync.complete");
         }
         alice.send(&json!({"type": "send_message", "room_id": room, "content": "flat", "request_id": "1"}));
-        let echo = alice.next();
+        let echo = alice.next_of("message");
         assert_eq!(
             (&echo["type"], &echo["content"], &echo["request_id"]),
             (&"message".into(), &"flat".into(), &"1".into())
@@ -199,6 +199,7 @@ fn a_client_that_stops_reading_costs_bounded_memory_and_gets_everything_later() 
     slow.next_of("sync.complete");
     let mut quick = server.connect(&tenant, "carol");
     quick.next_of("sync.complete");
+    slow.next_of("presence.update");
     let before = server.resident_bytes();
     let content = "x".repeat(100_000);
     for number in 1..=600_u64 {

@@ -200,7 +200,7 @@ impl HttpConnection {
         let mut phase = None;
         loop {
             if self.share.hold(self.reader.buffer_bytes()).is_err() {
-                let response = self.rejected(Rejection::Overloaded);
+                let response = self.refused_for_want_of_memory();
                 self.reader = RequestReader::new();
                 self.share.release();
                 return Ok(Incoming::Rejected(response));
@@ -236,6 +236,19 @@ impl HttpConnection {
                 Err(Ended::Expired) if now == Phase::Idle => return Ok(Incoming::End),
                 Err(Ended::Expired) => return Ok(Incoming::Rejected(self.rejected(Rejection::Timeout))),
             }
+        }
+    }
+
+    /// Tells as much of the caller's own as its head says, however much of the request came with it.
+    fn refused_for_want_of_memory(&mut self) -> HttpResponse {
+        match self.reader.next_request() {
+            Ok(Some(request)) => {
+                let told: Vec<_> = request.headers().collect();
+                let meta = ResponseMeta::of_refused(&told, &mut self.server.host());
+                reject(Rejection::Overloaded, &meta)
+            }
+            Ok(None) => self.rejected(Rejection::Overloaded),
+            Err(rejection) => self.rejected(rejection),
         }
     }
 
