@@ -108,7 +108,7 @@ fn without_a_user_the_tenant_reads_every_room_of_its_own() {
 #[test]
 fn without_a_user_all_rooms_of_the_tenant_are_listed() {
     let world = World::new();
-    let mut rooms = vec![world.group(), world.dm(), world.create("carol", &json!({"type": "channel", "members": []}))];
+    let mut rooms = [world.group(), world.dm(), world.create("carol", &json!({"type": "channel", "members": []}))];
     let listed = world.itself("GET", "/rooms", "");
     rooms.reverse();
     assert_eq!(texts(&listed.body["rooms"], "room_id"), rooms.iter().map(|room| room_id(room)).collect::<Vec<_>>());

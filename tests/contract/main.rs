@@ -12,6 +12,7 @@ mod conventions;
 mod health;
 mod members;
 mod messages;
+mod nonsense;
 mod notifications;
 mod rate_limit;
 mod rooms;
