@@ -5,10 +5,9 @@ use std::io::{Read as _, Write as _};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use serde_json::json;
 
 use crate::support::{MASTER_KEY, Server, agent, request};
-use crate::world::{Caller, ROUTES, World, assert_blames, assert_refused, is_timestamp, room_id, shared};
+use crate::world::{ROUTES, World, assert_blames, assert_refused, is_timestamp, room_id, shared};
 
 #[test]
 fn bodies_are_json_in_utf_8_both_ways() {
@@ -310,76 +309,6 @@ fn every_response_carries_a_request_id_of_its_own() {
         let answer = server.request(method, path, &[], "");
         assert!(seen.insert(answer.header("X-Request-Id").unwrap().to_owned()), "{method} {path}");
     }
-}
-
-#[test]
-fn the_path_is_judged_before_the_key() {
-    let server = shared();
-    let wrong = [("X-API-Key", "sk_wrong"), ("X-User-Id", "alice")];
-    assert_refused(&server.request("GET", "/nowhere", &wrong, ""), 404, "NOT_FOUND", "path");
-    assert_refused(&server.request("PUT", "/rooms", &wrong, ""), 405, "METHOD_NOT_ALLOWED", "method");
-}
-
-#[test]
-fn the_key_is_judged_before_the_body() {
-    let server = shared();
-    for route in ROUTES.iter().filter(|route| route.caller != Caller::Public && !route.body.is_empty()) {
-        let path = route.path;
-        assert_refused(&server.request(route.method, path, &[], "{"), 401, "AUTHENTICATION_ERROR", path);
-    }
-}
-
-#[test]
-fn the_rate_is_judged_before_the_body_and_the_thing() {
-    let world = World::with_config(r#"{"rate_limit":1}"#);
-    // The bucket fills again while a slow machine asks.
-    crate::support::eventually("the tenant is over its rate", || {
-        world.user("alice", "GET", "/rooms", "").status == 429
-    });
-    for (method, path, body) in [("POST", "/rooms", "{"), ("GET", "/rooms/room_0", ""), ("GET", "/rooms?limit=x", "")] {
-        crate::support::eventually("the rate is judged first", || {
-            world.user("alice", method, path, body).status == 429
-        });
-    }
-}
-
-#[test]
-fn the_body_is_judged_before_the_thing() {
-    let world = World::new();
-    let group = world.group();
-    for room in ["/rooms/room_0000000000000000", &group] {
-        // Carol is no member of the one, and the other is not there.
-        for (method, tail, body) in [
-            ("PATCH", "", "{"),
-            ("POST", "/members", r#"{"user_id":""}"#),
-            ("POST", "/messages", r#"{"content":""}"#),
-            ("PATCH", "/messages/msg_0", r#"{"content":7}"#),
-            ("GET", "/messages?limit=0", ""),
-        ] {
-            let refused = world.user("carol", method, &format!("{room}{tail}"), body);
-            assert_refused(&refused, 400, "VALIDATION_ERROR", tail);
-        }
-        let long = json!({"content": "x".repeat(4_097)}).to_string();
-        let refused = world.user("carol", "POST", &format!("{room}/messages"), &long);
-        assert_refused(&refused, 413, "PAYLOAD_TOO_LARGE", room);
-    }
-}
-
-#[test]
-fn the_thing_is_judged_before_a_conflict() {
-    let world = World::new();
-    let dm = world.dm();
-    let members = format!("{dm}/members");
-    assert_refused(&world.user("carol", "POST", &members, r#"{"user_id":"dave"}"#), 403, "AUTHORIZATION_ERROR", "add");
-    let refused = world.user("carol", "DELETE", &format!("{dm}/members/bob"), "");
-    assert_refused(&refused, 403, "AUTHORIZATION_ERROR", "remove");
-    let group = world.group();
-    let path = format!("{group}/messages");
-    let headers = [("X-API-Key", world.tenant.api_key.as_str()), ("X-User-Id", "bob"), ("Idempotency-Key", "k")];
-    assert_eq!(world.server.request("POST", &path, &headers, r#"{"content":"x"}"#).status, 200);
-    assert_eq!(world.user("bob", "DELETE", &format!("{group}/members/bob"), "").status, 204);
-    let reused = world.server.request("POST", &path, &headers, r#"{"content":"y"}"#);
-    assert_refused(&reused, 403, "AUTHORIZATION_ERROR", "a key reused by somebody who left");
 }
 
 #[test]

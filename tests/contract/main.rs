@@ -14,6 +14,7 @@ mod members;
 mod messages;
 mod nonsense;
 mod notifications;
+mod order;
 mod rate_limit;
 mod rooms;
 #[path = "../support/mod.rs"]

@@ -359,3 +359,36 @@ fn a_dm_that_was_deleted_is_created_anew_from_its_first_message_on() {
         (&0.into(), &0.into())
     );
 }
+
+/// Has eight clients do the same at once; how often they got each status, and what they got.
+fn at_once(ask: impl Fn() -> Response + Sync) -> Vec<Response> {
+    std::thread::scope(|scope| {
+        let twins: Vec<_> = (0..8).map(|_| scope.spawn(&ask)).collect();
+        twins.into_iter().map(|twin| twin.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn twins_in_flight_create_one_dm() {
+    let world = World::new();
+    let created = at_once(|| dm(&world, "alice", &["bob"]));
+    assert_eq!(created.iter().filter(|answer| answer.status == 201).count(), 1);
+    assert_eq!(created.iter().filter(|answer| answer.status == 200).count(), 7);
+    assert_eq!(created.iter().map(|answer| answer.text("room_id")).collect::<BTreeSet<_>>().len(), 1);
+}
+
+#[test]
+fn twins_in_flight_add_a_member_once_and_subscribe_once() {
+    let world = World::new();
+    let room = world.group();
+    for ask in [
+        &(|| world.user("alice", "POST", &format!("{room}/members"), r#"{"user_id":"carol"}"#))
+            as &(dyn Fn() -> Response + Sync),
+        &|| world.user("alice", "POST", "/subscriptions", r#"{"topic":"t"}"#),
+    ] {
+        let answers = at_once(ask);
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 7);
+        assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+    }
+}

@@ -70,7 +70,7 @@ fn nonsense_frames_change_nothing() {
         assert!(answer["code"].is_string() && answer["message"].is_string(), "{number}: {answer} to {text:.500}");
     }
     socket.close();
-    site.is_as_before(&before);
+    site.end_as_before(&before);
 }
 
 #[test]
@@ -93,5 +93,5 @@ fn frames_that_break_the_protocol_change_nothing() {
             crate::support::read_to_end(&mut stream);
         }
     }
-    site.is_as_before(&before);
+    site.end_as_before(&before);
 }

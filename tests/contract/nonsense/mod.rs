@@ -98,7 +98,7 @@ impl Site {
     }
 
     /// Looks once more, then ends the server.
-    fn is_as_before(self, before: &[(String, Value)]) {
+    fn end_as_before(self, before: &[(String, Value)]) {
         let after = self.dump();
         for (was, is) in before.iter().zip(&after) {
             assert_eq!(was, is);
@@ -165,7 +165,7 @@ fn nonsense(kind: &str, expect: Expect, mut draw: impl FnMut(&Site, &mut Random)
         });
     }
     drop(wire);
-    site.is_as_before(&before);
+    site.end_as_before(&before);
 }
 
 /// Unknown methods and versions are 501 and 505; all else of that hundred would be the server's fault.
