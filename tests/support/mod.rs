@@ -100,6 +100,14 @@ impl Server {
         server
     }
 
+    /// Starts a server whose stderr, where a panic tells of itself, is given.
+    pub(crate) fn start_with_stderr(stderr: Stdio) -> Self {
+        let data_dir = tempfile::tempdir().unwrap();
+        let mut command = command(data_dir.path(), &[]);
+        command.stderr(stderr);
+        Self::start_by(command, data_dir, Vec::new())
+    }
+
     /// Starts a server in a directory where something is prepared.
     pub(crate) fn start_in(data_dir: TempDir, settings: Vec<(String, String)>, flags: &[&str]) -> Self {
         let mut command = command(data_dir.path(), &settings);
@@ -336,6 +344,16 @@ impl Socket {
         loop {
             let frame = self.next();
             if frame["type"] == kind {
+                return frame;
+            }
+        }
+    }
+
+    /// The next frame of any of these types; others are passed over.
+    pub(crate) fn next_of_either(&mut self, kinds: &[&str]) -> Value {
+        loop {
+            let frame = self.next();
+            if kinds.iter().any(|kind| frame["type"] == *kind) {
                 return frame;
             }
         }
