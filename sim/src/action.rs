@@ -136,10 +136,70 @@ pub enum Rest {
     History(RoomPick, Page),
     /// `POST /acks`
     Acknowledge(RoomPick, Position),
+    /// Something about a single message.
+    Message(RoomPick, Position, OnMessage),
+    /// Something about a room.
+    Room(RoomPick, OnRoom),
+    /// Something about the user's subscriptions.
+    Topic(OnTopic),
     /// `POST /ws/token`
     Token,
     /// A request with something wrong in it.
     Nonsense(u8),
+}
+
+/// What is asked about a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnMessage {
+    /// `GET /rooms/{room_id}/messages/{message_id}`
+    Read,
+    /// `PATCH /rooms/{room_id}/messages/{message_id}`
+    Edit(Text),
+    /// `DELETE /rooms/{room_id}/messages/{message_id}`
+    Delete {
+        /// Whether the tenant's backend acts for itself.
+        by_tenant: bool,
+    },
+}
+
+/// What is asked about a room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnRoom {
+    /// `GET /rooms/{room_id}/presence`
+    Presence,
+    /// `GET /rooms/{room_id}/receipts`
+    Receipts,
+    /// `PATCH /rooms/{room_id}`
+    Change {
+        /// Its name.
+        name: Change,
+        /// Its metadata.
+        metadata: Change,
+        /// Whether the tenant's backend acts for itself.
+        by_tenant: bool,
+    },
+}
+
+/// What becomes of a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// It is not named.
+    Keep,
+    /// It is null.
+    Clear,
+    /// It is one of several values.
+    Set(u8),
+}
+
+/// What is asked about subscriptions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnTopic {
+    /// `POST /subscriptions` of one of several topics.
+    Subscribe(u8),
+    /// `GET /subscriptions`
+    List,
+    /// `DELETE /subscriptions/{id}` of one of those there ever were, or the one after them.
+    Unsubscribe(Pick),
 }
 
 /// A request without a user.

@@ -36,6 +36,10 @@ probes! {
     TwinsInFlight = "twins in flight",
     /// A key with another body.
     KeyReused = "an idempotency key with another body",
+    /// What is deleted stays so.
+    EditOfDeleted = "an edit of a deleted message refused",
+    /// Somebody was shown a message that changed afterwards, and heard of it.
+    ChangeHeard = "a change of a message heard by who was shown it",
     /// A key older than a day.
     KeyForgotten = "an idempotency key that was forgotten after a day",
     /// Two of the same dm at once.

@@ -51,6 +51,7 @@ saboteurs! {
     EarlyReport: DurableFirst = "a change is reported before it is durable",
     ForgottenCommit: AnsweredSurvives = "a crash takes a durable transaction with it",
     DeafConnection: EveryoneCatchesUp = "a connection gets no more messages",
+    UntoldChange: EveryoneCatchesUp = "an edit or a deletion is not told",
     SkippedMessage: OrderOnConnection = "a message is left out",
     RepeatedMessage: OrderOnConnection = "a message comes twice",
     SwappedMessages: OrderOnConnection = "two messages change places",
@@ -325,6 +326,10 @@ impl Saboteur {
                     effects.push(Effect::Store { op: OpId(u64::MAX), request: StoreRequest::Boot });
                 }
             }
+            Sabotage::UntoldChange => effects.retain(|effect| {
+                let is_change = matches!(effect, Effect::Send { frame, .. } if is_change(frame));
+                !(is_change && self.strikes(2))
+            }),
             Sabotage::GlobalCounter => {
                 for effect in effects.iter_mut() {
                     if let Effect::Send { frame, .. } = effect
@@ -355,6 +360,11 @@ impl Saboteur {
 
 fn is_message(frame: &Frame) -> bool {
     frame.as_bytes().starts_with(br#"{"type":"message","#) && !frame.as_bytes().ends_with(b"replayed\":true}")
+}
+
+fn is_change(frame: &Frame) -> bool {
+    let kinds = [br#"{"type":"message.updated""#, br#"{"type":"message.deleted""#];
+    kinds.iter().any(|kind| frame.as_bytes().starts_with(*kind))
 }
 
 fn is_message_effect(effect: &Effect) -> bool {

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::action::{
-    Action, ClientFrame, CommitFault, Connect, Ending, Kind, Page, Peer, Position, Probe, Refusal, Rest, RoomPick,
-    Setup, Text, Who,
+    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, OnMessage, OnRoom, OnTopic, Page, Peer, Position,
+    Probe, Refusal, Rest, RoomPick, Setup, Text, Who,
 };
 use crate::choices::{Choices, Seeded};
 use crate::simulation::Simulation;
@@ -39,6 +39,9 @@ enum ActionKind {
     List,
     History,
     Acknowledge,
+    Change,
+    LookCloser,
+    Topic,
     Token,
     Nonsense,
     Look,
@@ -81,6 +84,9 @@ const KINDS: &[(ActionKind, u64, bool)] = &[
     (ActionKind::List, 10, true),
     (ActionKind::History, 10, true),
     (ActionKind::Acknowledge, 20, true),
+    (ActionKind::Change, 14, true),
+    (ActionKind::LookCloser, 6, true),
+    (ActionKind::Topic, 6, true),
     (ActionKind::Token, 6, true),
     (ActionKind::Nonsense, 4, true),
     (ActionKind::Look, 6, true),
@@ -296,6 +302,26 @@ impl<C: Choices> Generator<C> {
                 Action::Rest(self.who(), Rest::History(self.room(), page))
             }
             ActionKind::Acknowledge => Action::Rest(self.who(), Rest::Acknowledge(self.room(), self.position())),
+            ActionKind::Change => {
+                let change = self.change();
+                Action::Rest(self.who(), change)
+            }
+            ActionKind::LookCloser => {
+                let rest = match self.workload.below(3) {
+                    0 => Rest::Room(self.room(), OnRoom::Presence),
+                    1 => Rest::Room(self.room(), OnRoom::Receipts),
+                    _ => Rest::Message(self.room(), self.position(), OnMessage::Read),
+                };
+                Action::Rest(self.who(), rest)
+            }
+            ActionKind::Topic => {
+                let on_topic = match self.workload.below(5) {
+                    0 | 1 => OnTopic::Subscribe(self.workload.below(4) as u8),
+                    2 => OnTopic::List,
+                    _ => OnTopic::Unsubscribe(self.pick()),
+                };
+                Action::Rest(self.who(), Rest::Topic(on_topic))
+            }
             ActionKind::Token => Action::Rest(self.who(), Rest::Token),
             ActionKind::Nonsense => Action::Rest(self.who(), Rest::Nonsense(self.workload.below(256) as u8)),
             ActionKind::Look => Action::Probe(match self.workload.below(4) {
@@ -433,6 +459,30 @@ impl<C: Choices> Generator<C> {
         let count = if kind == Kind::Dm { 2 } else { 1 + self.workload.below(users) };
         let members = (0..count).map(|_| self.workload.below(users) as u8).collect();
         Rest::CreateRoom { kind, members, by_tenant: self.workload.percent(15) }
+    }
+
+    /// An edit or a deletion, of something recent mostly, or a room's new labels.
+    fn change(&mut self) -> Rest {
+        let by_tenant = self.workload.percent(20);
+        match self.workload.below(8) {
+            0..=3 => {
+                let text = self.text(None);
+                Rest::Message(self.room(), self.position(), OnMessage::Edit(text))
+            }
+            4 | 5 => Rest::Message(self.room(), self.position(), OnMessage::Delete { by_tenant }),
+            _ => {
+                let (name, metadata) = (self.label(), self.label());
+                Rest::Room(self.room(), OnRoom::Change { name, metadata, by_tenant })
+            }
+        }
+    }
+
+    fn label(&mut self) -> Change {
+        match self.workload.below(4) {
+            0 => Change::Keep,
+            1 => Change::Clear,
+            _ => Change::Set(self.workload.below(100) as u8),
+        }
     }
 
     fn text(&mut self, key: Option<u8>) -> Text {

@@ -1,15 +1,15 @@
 //! What clients were answered, compared with the model.
 
-use chatapi_core::api::{Answer, ApiError, ErrorCode, HttpResponse, Success, encode};
+use chatapi_core::api::{Answer, ErrorCode, HttpResponse, Success, encode};
 use chatapi_core::model::{ListedRoom, Message, Room};
 use chatapi_core::store::{MemberPage, MessagePage};
 use chatapi_core::{RequestId, RoomId};
 
-use super::clients::{Asked, Wanted};
 use super::effects::Handling;
+use super::requests::{Asked, Wanted};
 use super::{BucketName, Outstanding, Phase, Simulation, user_id};
 use crate::action::Who;
-use crate::invariant::{Checked, Invariant, Violation, ensure};
+use crate::invariant::{Checked, ensure};
 use crate::probe::Probe;
 
 impl Simulation {
@@ -50,22 +50,8 @@ impl Simulation {
         let (Some(who), Some(told)) = (outstanding.who, answer.rate_limit) else {
             return Ok(());
         };
-        let bucket = match &outstanding.asked {
-            Asked::Token | Asked::Handshake { .. } => BucketName::Connects,
-            Asked::CreateTenant(_)
-            | Asked::CreateRoom { .. }
-            | Asked::ListRooms { .. }
-            | Asked::ReadRoom(_)
-            | Asked::ListMembers(_)
-            | Asked::Send { .. }
-            | Asked::History { .. }
-            | Asked::Acknowledge { .. }
-            | Asked::Nonsense { .. }
-            | Asked::Health
-            | Asked::Ready
-            | Asked::Metrics
-            | Asked::UnknownKey => BucketName::Requests,
-        };
+        let connects = matches!(outstanding.asked, Asked::Token | Asked::Handshake { .. });
+        let bucket = if connects { BucketName::Connects } else { BucketName::Requests };
         if self.handling == Handling::Deciding {
             match answer.result.as_ref().err().map(|error| error.code) {
                 Some(ErrorCode::RateLimitExceeded) => {
@@ -131,6 +117,18 @@ impl Simulation {
                 );
                 Ok(())
             }
+            (
+                asked @ (Asked::ReadMessage { .. }
+                | Asked::EditMessage { .. }
+                | Asked::DeleteMessage { .. }
+                | Asked::ListPresence(_)
+                | Asked::ListReceipts(_)
+                | Asked::ChangeRoom { .. }
+                | Asked::Subscribe { .. }
+                | Asked::ListSubscriptions
+                | Asked::Unsubscribe { .. }),
+                success,
+            ) => self.check_resource(who, asked, success),
             (Asked::Token, Success::Token(token)) => {
                 if let Some(who) = who {
                     self.take_token(who, token.reveal().to_owned());
@@ -178,132 +176,6 @@ impl Simulation {
         }
     }
 
-    fn check_refusal(&mut self, who: Option<Who>, asked: &Asked, error: &ApiError, body: &[u8]) -> Checked {
-        let room = match asked {
-            Asked::ReadRoom(room_id)
-            | Asked::ListMembers(room_id)
-            | Asked::Send { room_id, .. }
-            | Asked::History { room_id, .. }
-            | Asked::Acknowledge { room_id, .. } => Some(room_id),
-            Asked::CreateTenant(_)
-            | Asked::CreateRoom { .. }
-            | Asked::ListRooms { .. }
-            | Asked::Token
-            | Asked::Nonsense { .. }
-            | Asked::Health
-            | Asked::Ready
-            | Asked::Metrics
-            | Asked::UnknownKey
-            | Asked::Handshake { .. } => None,
-        };
-        match (error.code, asked) {
-            (ErrorCode::Unavailable, _) => {
-                self.check_unavailable(true, "a request")?;
-                let probe = match self.process.as_ref().map(|process| (process.phase, process.has_booted)) {
-                    Some((Phase::Draining { .. }, _)) => Probe::DrainingRefused,
-                    Some((Phase::Running, false)) => Probe::StartingRefused,
-                    _ => Probe::Unavailable,
-                };
-                self.probes.hit(probe);
-                self.note_lost_answer(asked);
-                Ok(())
-            }
-            (ErrorCode::RateLimitExceeded, _) if who.is_some() => Ok(()),
-            (ErrorCode::NotFound, _) if room.is_some() => {
-                let own = room.and_then(|room_id| self.model.room(room_id)).map(|room| room.tenant);
-                ensure!(
-                    own.is_none() || own != who.map(|who| who.tenant),
-                    ForeignLooksMissing,
-                    "{who:?} is told that {room:?} of its own tenant is missing"
-                );
-                ensure!(
-                    body == NO_ROOM,
-                    ForeignLooksMissing,
-                    "{who:?} is told of {room:?} of tenant {own:?}: {}",
-                    String::from_utf8_lossy(body)
-                );
-                Ok(())
-            }
-            (ErrorCode::Authorization, _) if room.is_some() => {
-                let own = room.and_then(|room_id| self.model.room(room_id));
-                let is_foreign = own.is_none_or(|own| Some(own.tenant) != who.map(|who| who.tenant));
-                ensure!(!is_foreign, ForeignLooksMissing, "{who:?} is told that {room:?} exists: {error:?}");
-                let is_member = own.is_some_and(|own| who.is_some_and(|who| own.members.contains_key(&user_id(who))));
-                ensure!(!is_member, MembersOnly, "{who:?} is told to be no member of {room:?}");
-                Ok(())
-            }
-            (ErrorCode::Authorization, Asked::CreateRoom { dm_of: Some((one, other)), .. }) => {
-                let user = who.map(user_id);
-                ensure!(
-                    user.as_ref() != Some(one) && user.as_ref() != Some(other),
-                    MembersOnly,
-                    "{user:?} is kept out of a dm of its own"
-                );
-                self.probes.hit(Probe::DmOfOthers);
-                Ok(())
-            }
-            (ErrorCode::Validation, Asked::CreateRoom { .. }) => Ok(()),
-            (ErrorCode::Validation, Asked::Acknowledge { seq, head_then, .. }) => {
-                ensure!(seq > head_then, AcksAndUnread, "an ack of {seq} of {head_then} was refused: {error:?}");
-                self.probes.hit(Probe::AckPastHead);
-                Ok(())
-            }
-            (ErrorCode::IdempotencyKeyReused, Asked::Send { room_id, content, key }) => {
-                let other = who.is_some_and(|who| self.model.key_has_other_body(room_id, &user_id(who), content));
-                ensure!(other, Idempotency, "{key:?} in {room_id} was never used with another body");
-                self.probes.hit(Probe::KeyReused);
-                Ok(())
-            }
-            (ErrorCode::Authentication, Asked::UnknownKey) => Ok(()),
-            (ErrorCode::Authentication, Asked::Handshake { token: Some(index), as_other, .. }) => {
-                self.check_token_refusal(*index, *as_other)?;
-                self.tokens[*index].is_used_up = true;
-                Ok(())
-            }
-            (ErrorCode::PayloadTooLarge, Asked::Send { content, .. }) => {
-                ensure!(
-                    content.len() > self.setup.max_message_size as usize,
-                    OneAnswer,
-                    "{} bytes were too large",
-                    content.len()
-                );
-                Ok(())
-            }
-            (ErrorCode::Authentication, _) => Err(Violation::new(
-                if self.incarnation > 1 { Invariant::RestartEqualsStore } else { Invariant::OneAnswer },
-                format!("{who:?} is unknown in life {}: {asked:?}", self.incarnation),
-            )),
-            (code, Asked::Nonsense { status }) => {
-                ensure!(code.status() == *status, OneAnswer, "nonsense was refused with {error:?}, not {status}");
-                Ok(())
-            }
-            (_, asked) => {
-                ensure!(false, OneAnswer, "{asked:?} of {who:?} was refused: {error:?}");
-                Ok(())
-            }
-        }
-    }
-
-    /// A token must admit, unless it was used, is too old, or names another user.
-    fn check_token_refusal(&mut self, index: usize, as_other: bool) -> Checked {
-        let now = self.now().mono;
-        let token = &self.tokens[index];
-        let is_old = token.incarnation == self.incarnation && now.0 >= token.issued.0 + 60_000_000;
-        if is_old && token.uses == 1 {
-            self.probes.hit(Probe::TokenExpired);
-            if self.clock_was_set_back {
-                self.probes.hit(Probe::TokenExpiredDespiteClock);
-            }
-        }
-        ensure!(
-            is_old || token.uses > 1 || as_other || token.incarnation != self.incarnation,
-            TokensOnce,
-            "a fresh token of {:?} was refused",
-            token.who
-        );
-        Ok(())
-    }
-
     pub(super) fn check_membership(&self, who: Option<Who>, room_id: &RoomId) -> Checked {
         let (Some(who), Some(room)) = (who, self.model.room(room_id)) else {
             ensure!(false, DurableFirst, "{room_id} is shown and is not durable");
@@ -316,18 +188,20 @@ impl Simulation {
     }
 
     /// Whether a room that somebody is shown is durable, and is what it was.
-    fn check_room(&self, room: &Room) -> Checked {
+    pub(super) fn check_room(&self, room: &Room) -> Checked {
         let Some(known) = self.model.room(&room.room_id) else {
             ensure!(false, DurableFirst, "{:?} was answered and is not durable", room.room_id);
             return Ok(());
         };
-        let labels = [&room.name, &room.unique_key, &room.metadata];
+        let labels = [room.name.clone(), room.unique_key.clone(), room.metadata.clone()];
+        let version = known.labels.iter().rposition(|known| *known == labels);
         ensure!(
-            room.kind == known.kind && labels.iter().zip(&known.labels).all(|(shown, known)| *shown == known),
+            room.kind == known.kind
+                && version.is_some_and(|version| !self.is_peace || version + 1 == known.labels.len()),
             StableBodies,
             "{room:?} is shown, it is {:?} {:?}",
             known.kind,
-            known.labels
+            known.labels.last()
         );
         self.check_head(&room.room_id, room.last_seq.0)
     }
@@ -398,12 +272,8 @@ impl Simulation {
     ) -> Checked {
         ensure!(message.room_id == *room_id, OneAnswer, "a message into {room_id} came out in {}", message.room_id);
         self.model.check_message(message)?;
-        ensure!(
-            message.content == content,
-            Idempotency,
-            "{content:.80} was answered with {:.80}, key {key:?}",
-            message.content
-        );
+        let first = self.model.message(room_id, message.seq.0).map_or("", |known| known.original());
+        ensure!(first == content, Idempotency, "{content:.80} was answered with {first:.80}, key {key:?}");
         if key.is_some() && self.lost_answers.iter().any(|lost| lost == content) {
             self.probes.hit(Probe::IdempotentHitAfterLostAnswer);
         }
@@ -416,7 +286,12 @@ impl Simulation {
         let seqs: Vec<u64> = found.messages.iter().map(|message| message.seq.0).collect();
         for message in &found.messages {
             ensure!(message.room_id == *room_id, OneAnswer, "{:?} in the history of {room_id}", message.room_id);
-            self.model.check_message(message)?;
+            let version = self.model.check_message(message)?;
+            ensure!(
+                !self.is_peace || self.model.is_present(room_id, message.seq.0, version),
+                StableBodies,
+                "in peace {message:?} is shown, as it was before"
+            );
         }
         let is_gapless = seqs.windows(2).all(|pair| pair[1] == pair[0] + 1);
         let fits = if wanted.backwards {
@@ -454,7 +329,14 @@ fn check_response(outstanding: &Outstanding, answer: &Answer, response: &HttpRes
     let expected = match &answer.result {
         Err(error) => error.code.status(),
         Ok(Success::Health(health)) if !health.db_writable => 503,
-        Ok(Success::TenantCreated(_) | Success::RoomCreated(_)) => 201,
+        Ok(
+            Success::TenantCreated(_)
+            | Success::RoomCreated(_)
+            | Success::MemberAdded(_)
+            | Success::SubscriptionCreated(_),
+        ) => 201,
+        Ok(Success::Notified { .. }) => 202,
+        Ok(Success::Done) => 204,
         Ok(_) => 200,
     };
     ensure!(
@@ -462,7 +344,7 @@ fn check_response(outstanding: &Outstanding, answer: &Answer, response: &HttpRes
             && header("X-Request-Id") == Some(outstanding.meta.request_id.as_str())
             && header("RateLimit-Limit").is_some() == answer.rate_limit.is_some()
             && header("Retry-After").is_some() == matches!(expected, 429 | 503)
-            && response.body.len() > 2,
+            && (response.body.len() > 2) == (expected != 204),
         OneAnswer,
         "{:?} is answered with {} {:?}",
         outstanding.asked,
@@ -479,6 +361,3 @@ fn check_response(outstanding: &Outstanding, answer: &Answer, response: &HttpRes
     );
     Ok(())
 }
-
-/// What is told of a room that there is not, byte for byte.
-const NO_ROOM: &[u8] = br#"{"success":false,"error":{"code":"NOT_FOUND","message":"there is no such room"}}"#;

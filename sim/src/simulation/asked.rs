@@ -1,13 +1,13 @@
 //! What the core asks of the store, compared with what clients asked of the core: the model learns from the store, and
 //! must not take the core's word for who said what.
 
-use chatapi_core::model::{Role, RoomType};
-use chatapi_core::store::{Idempotency, NewMessage, NewRoom, StoreRequest};
+use chatapi_core::model::{Edit, Role, RoomType};
+use chatapi_core::store::{Actor, Idempotency, MessageEdit, NewMessage, NewRoom, StoreRequest};
 use chatapi_core::{RoomId, Seq, TenantKey, UserId};
 
-use super::clients::Asked;
 use super::effects::{Failing, Handling};
 use super::link::Owed;
+use super::requests::Asked;
 use super::{Phase, Simulation};
 use crate::invariant::{Checked, ensure};
 use crate::model::{KEY_LIFETIME_MS, key_in};
@@ -32,6 +32,37 @@ impl Simulation {
         if let StoreRequest::CreateRoom(new) = request {
             self.check_create(new)?;
         }
+        if let StoreRequest::EditMessage(edit) = request {
+            self.check_edit(edit)?;
+        }
+        if let StoreRequest::DeleteMessage { room_id, message_id, actor, .. } = request {
+            self.check_wish(actor, request, |asked| {
+                matches!(asked, Asked::DeleteMessage { room_id: room, message_id: message, .. }
+                    if room == room_id && message == message_id)
+            })?;
+        }
+        if let StoreRequest::ChangeRoom(change) = request {
+            self.check_wish(&change.actor, request, |asked| {
+                matches!(asked, Asked::ChangeRoom { room_id, name, metadata, .. }
+                    if *room_id == change.room_id && *name == change.name && *metadata == change.metadata)
+            })?;
+        }
+        if let StoreRequest::Subscribe { user_id, topic, .. } = request {
+            let actor = Actor::User(user_id.clone());
+            self.check_wish(
+                &actor,
+                request,
+                |asked| matches!(asked, Asked::Subscribe { topic: wanted } if wanted == topic),
+            )?;
+        }
+        if let StoreRequest::Unsubscribe { user_id, subscription_id, .. } = request {
+            let actor = Actor::User(user_id.clone());
+            self.check_wish(
+                &actor,
+                request,
+                |asked| matches!(asked, Asked::Unsubscribe { id, .. } if id == subscription_id),
+            )?;
+        }
         if let StoreRequest::Acknowledge { room_id, user_id, seq, .. } = request {
             self.check_acknowledge(room_id, user_id, *seq)?;
         }
@@ -55,6 +86,35 @@ impl Simulation {
             })
         });
         ensure!(by_rest || by_frame, AcksAndUnread, "nobody asked for the ack {seq} of {user_id} in {room_id}");
+        Ok(())
+    }
+
+    /// Whether somebody asked for a step, in the name of who it is to be done for.
+    fn check_wish(&self, actor: &Actor, request: &StoreRequest, is_it: impl Fn(&Asked) -> bool) -> Checked {
+        let is_asked = self.requests.values().any(|other| {
+            let by_tenant = other.asked.is_by_tenant();
+            let is_theirs = match actor {
+                Actor::Tenant => by_tenant,
+                Actor::User(user) => !by_tenant && other.who.is_some_and(|who| super::user_id(who) == *user),
+            };
+            is_theirs && is_it(&other.asked)
+        });
+        ensure!(is_asked, MembersOnly, "nobody asked for {request:?}");
+        Ok(())
+    }
+
+    /// The text of an edit says who wrote it, and where.
+    fn check_edit(&self, edit: &MessageEdit) -> Checked {
+        let MessageEdit { room_id, message_id, user_id, content, meta, now, .. } = edit;
+        let actor = Actor::User(user_id.clone());
+        self.check_wish(&actor, &StoreRequest::EditMessage(Box::new(edit.clone())), |asked| {
+            matches!(asked, Asked::EditMessage { room_id: room, message_id: message, content: text, .. }
+                if room == room_id && message == message_id && text == content)
+        })?;
+        let expected = meta_of(content).map_or(Edit::Clear, Edit::Set);
+        ensure!(*meta == expected, StableBodies, "{content:.80} is to be stored with {meta:?}");
+        let wall = self.now().wall;
+        ensure!(*now == wall, StableBodies, "at {wall:?} an edit is stamped {now:?}");
         Ok(())
     }
 
@@ -127,7 +187,7 @@ pub(super) const fn tenant_served(request: &StoreRequest) -> Option<TenantKey> {
         | StoreRequest::ListMembers { tenant, .. }
         | StoreRequest::ListReceipts { tenant, .. }
         | StoreRequest::ReadMessages { tenant, .. }
-        | StoreRequest::ReadMessage { tenant, .. }
+        | StoreRequest::ReadMessage { tenant, actor: Actor::User(_), .. }
         | StoreRequest::DeleteMessage { tenant, .. }
         | StoreRequest::Acknowledge { tenant, .. }
         | StoreRequest::Subscribe { tenant, .. }
@@ -144,6 +204,8 @@ pub(super) const fn tenant_served(request: &StoreRequest) -> Option<TenantKey> {
         | StoreRequest::DeleteTenant { .. }
         | StoreRequest::LoadBacklog { .. }
         | StoreRequest::LoadPositions { .. }
+        // Clients of these worlds read messages as users; what is in doubt the core reads for the tenant.
+        | StoreRequest::ReadMessage { actor: Actor::Tenant, .. }
         | StoreRequest::ReadFrames { .. }
         | StoreRequest::ReadHead { .. }
         | StoreRequest::ListExpansions

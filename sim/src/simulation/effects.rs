@@ -4,8 +4,8 @@ use chatapi_core::store::{StoreReply, StoreRequest};
 use chatapi_core::{CloseReason, ConnId, Effect, Event, Input, OpId, RequestId};
 
 use super::asked::tenant_served;
-use super::clients::Asked;
 use super::link::Link;
+use super::requests::Asked;
 use super::{BucketName, Phase, Simulation};
 use crate::action::Peer;
 use crate::invariant::{Checked, Invariant, Violation, ensure};

@@ -35,6 +35,10 @@ struct Seen<'a> {
     #[serde(borrow, default)]
     created_at: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
+    edited_at: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    deleted_at: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     epoch: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     status: Option<Cow<'a, str>>,
@@ -128,7 +132,8 @@ impl Simulation {
             }
             "message" => self.check_message_frame(conn, seen)?,
             "ack.received" => self.check_ack_frame(conn, seen)?,
-            "room.created" => {
+            "message.updated" | "message.deleted" => self.check_change_frame(conn, seen)?,
+            "room.created" | "room.updated" => {
                 let who = self.links.get(&conn).map(|link| link.who);
                 self.check_membership(who, &RoomId::new(seen.room_id.as_deref().unwrap_or_default()))?;
             }
@@ -162,7 +167,9 @@ impl Simulation {
         let fits = match (&owed, seen.r#type.as_ref()) {
             (_, "error") => return self.check_frame_refusal(conn, &owed, seen.code.as_deref().unwrap_or_default()),
             (Owed::Message { room_id, content }, "message") => {
-                seen.room_id.as_deref() == Some(room_id.as_str()) && seen.content.as_deref() == Some(content.as_str())
+                let message = self.model.message(room_id, seen.seq.unwrap_or(0));
+                seen.room_id.as_deref() == Some(room_id.as_str())
+                    && message.is_some_and(|message| message.original() == content)
             }
             (Owed::Ack { room_id, seq, .. }, "ack.received") => {
                 seen.room_id.as_deref() == Some(room_id.as_str()) && seen.seq.is_some_and(|told| told >= *seq)
@@ -250,7 +257,7 @@ impl Simulation {
         };
         let room_id = RoomId::new(room_id);
         let who = self.links.get(&conn).map(|link| link.who);
-        self.model.check_shown(&Shown {
+        let version = self.model.check_shown(&Shown {
             room_id: &room_id,
             seq,
             message_id: seen.message_id.as_deref().unwrap_or_default(),
@@ -258,6 +265,8 @@ impl Simulation {
             content: seen.content.as_deref().unwrap_or_default(),
             meta: seen.meta.as_deref(),
             created_at: seen.created_at.as_deref().unwrap_or_default(),
+            edited_at: seen.edited_at.as_deref(),
+            deleted_at: seen.deleted_at.as_deref(),
         })?;
         self.check_membership(who, &room_id)?;
         if seen.replayed {
@@ -277,12 +286,59 @@ impl Simulation {
                 "{conn:?} of {} is sent {seq} after {last} of {room_id}",
                 link.user
             ),
-            None => check_first(link, &room_id, seq, acked, head, restart)?,
+            None => {
+                check_first(link, &room_id, seq, acked, head, restart)?;
+                link.sent.first.insert(room_id.clone(), seq);
+            }
+        }
+        if version > 0 {
+            link.sent.versions.insert((room_id.clone(), seq), version);
         }
         if !link.sent.synced {
             link.sent.before_sync += 1;
         }
         link.sent.positions.insert(room_id, seq);
+        Ok(())
+    }
+
+    /// A change of a message is durable, and none goes back behind what the connection was shown.
+    fn check_change_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let room_id = RoomId::new(seen.room_id.as_deref().unwrap_or_default());
+        let seq = seen.seq.unwrap_or(0);
+        let who = self.links.get(&conn).map(|link| link.who);
+        self.check_membership(who, &room_id)?;
+        let Some(message) = self.model.message(&room_id, seq) else {
+            ensure!(false, DurableFirst, "{conn:?} hears of a change of {room_id} {seq}, which there is not");
+            return Ok(());
+        };
+        let is_deletion = seen.r#type == "message.deleted";
+        let version = message.versions.iter().rposition(|version| {
+            if is_deletion {
+                return version.deleted_at.is_some();
+            }
+            version.deleted_at.is_none()
+                && version.edited_at.is_some()
+                && version.edited_at.as_deref() == seen.edited_at.as_deref()
+                && Some(version.content.as_str()) == seen.content.as_deref()
+                && version.meta.as_deref() == seen.meta.as_deref()
+        });
+        let is_same = seen.message_id.as_deref() == Some(message.message_id.as_str())
+            && seen.sender_id.as_deref() == Some(message.sender_id.as_str());
+        let Some(version) = version.filter(|_| is_same) else {
+            let present = message.present();
+            ensure!(false, StableBodies, "{conn:?} hears that {room_id} {seq} is {seen:?}, it is {present:?}");
+            return Ok(());
+        };
+        let link = self.open_link_of(conn)?;
+        let earlier = link.sent.versions.insert((room_id.clone(), seq), version).unwrap_or(0);
+        ensure!(
+            version >= earlier,
+            StableBodies,
+            "{conn:?} hears of version {version} of {room_id} {seq}, after {earlier}"
+        );
+        if link.was_shown(&room_id, seq) {
+            self.probes.hit(Probe::ChangeHeard);
+        }
         Ok(())
     }
 

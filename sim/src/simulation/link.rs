@@ -54,6 +54,10 @@ pub(crate) struct Sent {
     pub(crate) connected: bool,
     pub(crate) synced: bool,
     pub(crate) shutdown: bool,
+    /// The first message of each room.
+    pub(crate) first: BTreeMap<RoomId, u64>,
+    /// The version of each message that was shown in another than its first.
+    pub(crate) versions: BTreeMap<(RoomId, u64), usize>,
     /// The newest message of each room.
     pub(crate) positions: BTreeMap<RoomId, u64>,
     /// The newest ack of each room and user.
@@ -137,6 +141,13 @@ impl Link {
     pub(crate) const fn heard(&mut self, now: MonoMicros) {
         self.last_heard = now;
         self.pinged = None;
+    }
+
+    /// Whether it was sent a message.
+    pub(crate) fn was_shown(&self, room_id: &RoomId, seq: u64) -> bool {
+        let first = self.sent.first.get(room_id);
+        let last = self.sent.positions.get(room_id);
+        first.is_some_and(|first| *first <= seq) && last.is_some_and(|last| seq <= *last)
     }
 
     /// Bytes and frames that wait.

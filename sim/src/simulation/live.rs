@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use chatapi_core::{RoomId, UserId};
 
 use super::frames::must_hear;
+use super::link::Link;
 use super::{Phase, Simulation};
 use crate::invariant::{Checked, ensure};
 
@@ -23,7 +24,7 @@ impl Simulation {
         let rooms = self.model.rooms_of(user);
         rooms
             .flat_map(|(room_id, room)| {
-                room.members.iter().map(|(member, last_ack)| ((room_id.clone(), member.clone()), *last_ack))
+                room.members.iter().map(|(user, member)| ((room_id.clone(), user.clone()), member.last_ack))
             })
             .collect()
     }
@@ -46,7 +47,11 @@ impl Simulation {
                     link.user
                 );
             }
-            if link.was_stalled || link.sent.failures_by_then != self.failures {
+            if link.sent.failures_by_then != self.failures {
+                continue;
+            }
+            self.check_changes_heard(link)?;
+            if link.was_stalled {
                 continue;
             }
             for (place, last_ack) in self.acks_around(&link.user) {
@@ -56,6 +61,23 @@ impl Simulation {
                     heard.max(before) >= last_ack,
                     AcksAndUnread,
                     "{:?} of {} has heard of {heard} of {place:?}, acknowledged is {last_ack}",
+                    link.conn,
+                    link.user
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Whoever was shown a message has heard what became of it.
+    fn check_changes_heard(&self, link: &Link) -> Checked {
+        for (room_id, room) in self.model.rooms_of(&link.user) {
+            for seq in room.changed.iter().filter(|seq| link.was_shown(room_id, **seq)) {
+                let version = link.sent.versions.get(&(room_id.clone(), *seq)).copied().unwrap_or(0);
+                ensure!(
+                    self.model.is_present(room_id, *seq, version),
+                    EveryoneCatchesUp,
+                    "{:?} of {} was shown {room_id} {seq}, and has not heard what became of it",
                     link.conn,
                     link.user
                 );

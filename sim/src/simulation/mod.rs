@@ -4,9 +4,9 @@
 //! | --- | --- |
 //! | `mod.rs` | the world, and what an action does |
 //! | `process.rs`, `storing.rs`, `time.rs`, `sockets.rs` | a server process, its store's work, its clocks, its sockets |
-//! | `clients.rs` | what clients do: requests, handshakes, frames |
+//! | `requests.rs`, `resources.rs`, `clients.rs` | what clients do: REST requests; handshakes and frames |
 //! | `effects.rs` | what the core wants done, checked as it comes |
-//! | `answers.rs` | what clients were answered, compared with the model |
+//! | `answers.rs`, `refusals.rs`, `resource_answers.rs` | what clients were answered, compared with the model |
 //! | `frames.rs` | what connections were sent, compared with the model |
 //! | `asked.rs` | what the core asks of the store, compared with what clients asked |
 //! | `live.rs` | what must have reached everyone once nothing is under way |
@@ -23,6 +23,10 @@ mod link;
 mod live;
 mod peace;
 mod process;
+mod refusals;
+mod requests;
+mod resource_answers;
+mod resources;
 mod sockets;
 mod staged_store;
 mod storing;
@@ -44,9 +48,9 @@ use crate::sabotage::{Sabotage, Saboteur};
 use crate::story::Story;
 use crate::trace::Trace;
 use bucket::Debt;
-use clients::Asked;
 use effects::{Failing, Handling};
 use link::Link;
+use requests::Asked;
 use staged_store::StagedStore;
 
 /// The wall clock at the start: 2025-12-13T12:10:00Z.

@@ -5,7 +5,7 @@ use chatapi_core::{ConnId, Micros, RoomId, Seq, TimerKind};
 use super::frames::must_hear;
 use super::link::Told;
 use super::{Phase, Simulation, user_id};
-use crate::action::{Connect, Page, Peer, Position, Probe as Look, Rest, RoomPick, Who};
+use crate::action::{Connect, OnRoom, OnTopic, Page, Peer, Position, Probe as Look, Rest, RoomPick, Who};
 use crate::invariant::{Checked, Invariant, Violation, ensure};
 use crate::probe::Probe;
 
@@ -173,11 +173,13 @@ impl Simulation {
         self.patiently(who, |world| world.connect(who, Connect { token: None, sync: true, as_other: false }))?;
         self.check_backlog(who)?;
         self.patiently(who, |world| world.ask_rest(who, &Rest::ListRooms { limit: 1_000 }))?;
+        self.patiently(who, |world| world.ask_rest(who, &Rest::Topic(OnTopic::List)))?;
         let rooms: Vec<RoomId> = self.model.rooms_of(&user).map(|(room_id, _)| room_id.clone()).collect();
         for (index, room_id) in rooms.iter().enumerate() {
             let room = RoomPick::Own(u16::try_from(index).unwrap_or(u16::MAX));
             self.patiently(who, |world| world.ask_rest(who, &Rest::ListMembers(room)))?;
             self.patiently(who, |world| world.ask_rest(who, &Rest::ReadRoom(room)))?;
+            self.patiently(who, |world| world.ask_rest(who, &Rest::Room(room, OnRoom::Receipts)))?;
             let head = self.head(room_id);
             // The newest and the oldest page.
             for page in [

@@ -1,12 +1,18 @@
 //! What should be, told by what became durable: deliberately simple, and written without a look at the core or a store.
 
-use std::collections::BTreeMap;
+mod changes;
+mod messages;
+mod subscriptions;
 
-use chatapi_core::model::{Message, RoomType};
+use std::collections::{BTreeMap, BTreeSet};
+
+use chatapi_core::model::{Message, Role, RoomType};
 use chatapi_core::store::{AppendOutcome, CreatedRoom, NewMessage, NewRoom, StoreReply, StoreRequest};
-use chatapi_core::{MessageId, RoomId, Seq, TenantKey, UserId};
+use chatapi_core::{RoomId, Seq, TenantKey, UserId};
 
 use crate::invariant::{Checked, ensure};
+pub use messages::{ModelMessage, Shown, Version};
+pub use subscriptions::ModelSubscription;
 
 /// For how long an idempotency key is remembered, in milliseconds of the wall clock: 24 h (protocol, section 5).
 pub(crate) const KEY_LIFETIME_MS: i64 = 24 * 60 * 60 * 1_000;
@@ -20,6 +26,7 @@ pub struct Model {
     rooms: BTreeMap<RoomId, ModelRoom>,
     by_age: Vec<RoomId>,
     newest_ids: BTreeMap<&'static str, String>,
+    subscriptions: BTreeMap<(u8, u64), ModelSubscription>,
 }
 
 /// A room.
@@ -29,41 +36,24 @@ pub struct ModelRoom {
     pub tenant: u8,
     /// Its kind.
     pub kind: RoomType,
-    /// Its name, key and metadata.
-    pub labels: [Option<String>; 3],
-    /// Its members, and how far each has acknowledged.
-    pub members: BTreeMap<UserId, u64>,
+    /// Its name, key and metadata, as they ever were.
+    pub labels: Vec<[Option<String>; 3]>,
+    /// Its members.
+    pub members: BTreeMap<UserId, ModelMember>,
     /// The message with number n stands at n - 1.
     pub messages: Vec<ModelMessage>,
+    /// The numbers of those that were edited or deleted.
+    pub changed: BTreeSet<u64>,
     keys: BTreeMap<(UserId, String), KeyUse>,
 }
 
-/// A message as somebody is shown it.
+/// A member.
 #[derive(Debug, Clone, Copy)]
-#[expect(missing_docs, reason = "the fields of the protocol")]
-pub struct Shown<'a> {
-    pub room_id: &'a RoomId,
-    pub seq: u64,
-    pub message_id: &'a str,
-    pub sender_id: &'a str,
-    pub content: &'a str,
-    pub meta: Option<&'a str>,
-    pub created_at: &'a str,
-}
-
-/// A message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModelMessage {
-    /// Its id.
-    pub message_id: MessageId,
-    /// Who sent it.
-    pub sender_id: UserId,
-    /// Its text.
-    pub content: String,
-    /// What came with it.
-    pub meta: Option<String>,
-    /// Its stamp, as the wire has it.
-    pub created_at: String,
+pub struct ModelMember {
+    /// What the user may do.
+    pub role: Role,
+    /// How far the user has acknowledged.
+    pub last_ack: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -124,7 +114,7 @@ impl Model {
                 };
                 let head = room.messages.len() as u64;
                 ensure!(seq.0 <= head, AcksAndUnread, "{user_id} acknowledged {seq} of {head} in {room_id}");
-                let Some(last_ack) = room.members.get_mut(user_id) else {
+                let Some(ModelMember { last_ack, .. }) = room.members.get_mut(user_id) else {
                     ensure!(false, MembersOnly, "{user_id}, no member of {room_id}, acknowledged there");
                     return Ok(());
                 };
@@ -137,6 +127,18 @@ impl Model {
                 );
                 Ok(())
             }
+            (StoreRequest::EditMessage(edit), StoreReply::MessageEdited(Ok(message))) => self.edit(edit, message),
+            (
+                StoreRequest::DeleteMessage { room_id, message_id, actor, now, .. },
+                StoreReply::MessageDeleted(Ok(deleted)),
+            ) => self.delete(room_id, message_id, actor, *now, deleted),
+            (StoreRequest::ChangeRoom(change), StoreReply::RoomChanged(Ok(room))) => self.change_room(change, room),
+            (StoreRequest::Subscribe { tenant, user_id, topic, .. }, StoreReply::Subscribed(Ok(subscribed))) => {
+                self.subscribe(*tenant, user_id, topic, subscribed)
+            }
+            (StoreRequest::Unsubscribe { tenant, user_id, subscription_id }, StoreReply::Unsubscribed { existed }) => {
+                self.unsubscribe(*tenant, user_id, *subscription_id, *existed)
+            }
             _ => Ok(()),
         }
     }
@@ -146,7 +148,8 @@ impl Model {
     pub fn key_has_other_body(&self, room_id: &RoomId, user: &UserId, content: &str) -> bool {
         let messages = self.rooms.get(room_id).map(|room| &room.messages);
         messages.into_iter().flatten().any(|message| {
-            message.sender_id == *user && key_in(&message.content) == key_in(content) && message.content != content
+            let first = message.original();
+            message.sender_id == *user && key_in(first) == key_in(content) && first != content
         })
     }
 
@@ -172,14 +175,16 @@ impl Model {
         match created {
             CreatedRoom::New(room) => {
                 ensure!(twin.is_none(), OperationsOnce, "a second dm of the same two: {room:?}");
-                let members = new.members.iter().map(|(user, _)| (user.clone(), 0)).collect();
+                let member = |role| ModelMember { role, last_ack: 0 };
+                let members = new.members.iter().map(|(user, role)| (user.clone(), member(*role))).collect();
                 let tenant = self.tenants.get(&new.tenant).copied().unwrap_or(u8::MAX);
                 let stored = ModelRoom {
                     tenant,
                     kind: new.kind,
-                    labels: [new.name.clone(), new.unique_key.clone(), new.metadata.clone()],
+                    labels: vec![[new.name.clone(), new.unique_key.clone(), new.metadata.clone()]],
                     members,
                     messages: Vec::new(),
+                    changed: BTreeSet::new(),
                     keys: BTreeMap::new(),
                 };
                 self.check_ascends("room", new.room_id.as_str())?;
@@ -231,16 +236,10 @@ impl Model {
         }
         // A key in the text betrays a message that was stored without the key it was sent with.
         if new.idempotency.is_none() && key_in(&new.content).is_some() {
-            let twin = room.messages.iter().any(|other| other.content == new.content);
+            let twin = room.messages.iter().any(|other| other.original() == new.content);
             ensure!(!twin, Idempotency, "{:?} of {sender_id} was stored twice in {room_id}", new.content);
         }
-        room.messages.push(ModelMessage {
-            message_id: new.message_id.clone(),
-            sender_id: sender_id.clone(),
-            content: new.content.clone(),
-            meta: new.meta.clone(),
-            created_at: new.created_at.to_string(),
-        });
+        room.messages.push(ModelMessage::new(new));
         self.check_ascends("msg", new.message_id.as_str())
     }
 
@@ -271,42 +270,11 @@ impl Model {
             Idempotency,
             "a repeat of {new:?} was answered with {message:?}, first was {earlier:?}"
         );
-        self.check_message(message)
-    }
-
-    /// Whether a message that somebody is shown is durable, and is what it was.
-    pub fn check_message(&self, message: &Message) -> Checked {
-        self.check_shown(&Shown {
-            room_id: &message.room_id,
-            seq: message.seq.0,
-            message_id: message.message_id.as_str(),
-            sender_id: message.sender_id.as_str(),
-            content: &message.content,
-            meta: message.meta.as_deref(),
-            created_at: &message.created_at.to_string(),
-        })
-    }
-
-    /// The same, of the parts of a frame.
-    pub fn check_shown(&self, shown: &Shown<'_>) -> Checked {
-        let Shown { room_id, seq, message_id, sender_id, content, meta, created_at } = *shown;
-        let stored = seq
-            .checked_sub(1)
-            .and_then(|index| self.rooms.get(room_id)?.messages.get(usize::try_from(index).unwrap_or(usize::MAX)));
-        let Some(stored) = stored else {
-            ensure!(false, DurableFirst, "{room_id} {seq} is shown and is not durable: {content:.60}");
-            return Ok(());
-        };
+        let version = self.check_message(message)?;
         ensure!(
-            stored.message_id.as_str() == message_id
-                && stored.content == content
-                && stored.sender_id.as_str() == sender_id
-                && stored.meta.as_deref() == meta
-                && stored.created_at == created_at,
+            self.is_present(&message.room_id, message.seq.0, version),
             StableBodies,
-            "{room_id} {seq} is shown as {message_id} {content:.60}, and was stored as {} {:.60}",
-            stored.message_id,
-            stored.content
+            "a repeat was answered with {message:?}, as it was before"
         );
         Ok(())
     }
@@ -319,17 +287,23 @@ impl ModelRoom {
         self.messages.len() as u64
     }
 
+    /// Whether a user is an admin.
+    #[must_use]
+    pub fn is_admin(&self, user: &UserId) -> bool {
+        self.members.get(user).is_some_and(|member| member.role == Role::Admin)
+    }
+
     /// How far a member has acknowledged.
     #[must_use]
     pub fn last_ack(&self, user: &UserId) -> u64 {
-        self.members.get(user).copied().unwrap_or(0)
+        self.members.get(user).map_or(0, |member| member.last_ack)
     }
 
-    /// Messages of others among the first past the user's ack.
+    /// Messages of others, not deleted, among the first past the user's ack.
     #[must_use]
     pub fn unread(&self, user: &UserId) -> u64 {
         let past = self.messages.iter().skip(usize::try_from(self.last_ack(user)).unwrap_or(usize::MAX));
-        past.take(UNREAD_WINDOW).filter(|message| message.sender_id != *user).count() as u64
+        past.take(UNREAD_WINDOW).filter(|message| message.sender_id != *user && !message.is_deleted()).count() as u64
     }
 }
 
