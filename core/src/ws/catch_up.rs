@@ -95,6 +95,8 @@ struct Sync {
 
 #[derive(Debug)]
 enum SyncStage {
+    /// The rooms of the connecting user are being read.
+    Backlog,
     /// Where the user stands is being read.
     Positions(OpId, SyncKind),
     /// Rooms are.
@@ -202,6 +204,12 @@ impl CatchUp {
             }
             Some(ReadingOf::Room { .. } | ReadingOf::Notifications | ReadingOf::Nothing) | None => ChangeRoute::Skip,
         }
+    }
+
+    /// Waits for the rooms of the connecting user: what the client asks for meanwhile is served behind the backlog.
+    pub(crate) fn await_backlog(&mut self) {
+        let summary = SyncSummary::default();
+        self.sync = Some(Sync { stage: SyncStage::Backlog, summary, rooms_left: 0, end: SyncEnd::Silent });
     }
 
     /// Begins with the sync of a connect.
@@ -401,6 +409,7 @@ impl CatchUp {
     /// Whether pending notifications are yet to be read, so that a new one must not be pushed; notes that one came.
     pub(crate) fn defers_notification(&mut self) -> bool {
         match &mut self.sync {
+            Some(Sync { stage: SyncStage::Backlog, .. }) => true,
             Some(Sync { stage: SyncStage::Rooms, end: SyncEnd::Silent | SyncEnd::Connect, .. }) => true,
             Some(Sync { stage: SyncStage::Notifications { missed, .. }, .. }) => {
                 *missed = true;
