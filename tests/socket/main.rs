@@ -15,4 +15,5 @@ mod large_rooms;
 mod limits;
 mod presence;
 mod rooms;
+mod syncing;
 mod typing;
