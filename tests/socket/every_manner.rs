@@ -132,7 +132,7 @@ fn an_ack_that_does_not_move_is_answered_to_this_connection_alone(manner: Manner
 fn typing_is_told_to_the_other_members_alone(manner: Manner) {
     let world = World::new();
     let room = world.group(&["alice", "bob"]);
-    let [mut alice, mut second, mut bob, mut zoe] = world.clients_in(manner, ["alice", "alice", "bob", "zoe"]);
+    let [mut alice, second, mut bob, zoe] = world.clients_in(manner, ["alice", "alice", "bob", "zoe"]);
     for action in ["start", "stop"] {
         alice.say(&format!("typing.{action}"), json!({ "room_id": room }));
         assert_eq!(bob.next(), json!({"type": "typing", "room_id": room, "user_id": "alice", "action": action}));
