@@ -64,7 +64,7 @@ fn an_allowed_origin_reads_answers_and_errors_and_the_headers_that_are_exposed()
         ("HEAD", "/livez", 200),
         ("OPTIONS", "/rooms", 204),
         ("GET", "/v1/metrics", 200),
-        ("GET", "/admin/tenants", 405),
+        ("PUT", "/admin/tenants", 405),
         ("POST", "/acks", 401),
         ("GET", "/nowhere", 404),
         ("GET", "/ws", 426),
