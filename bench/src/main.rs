@@ -4,7 +4,7 @@
 //! The client shares its machine with the server it measures, so it must be far cheaper: one thread, non-blocking
 //! sockets under epoll, requests formatted beforehand, and of each answer only the few fields that are checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +13,8 @@ use clap::{Parser, Subcommand};
 
 mod conn;
 mod error;
+mod exchange;
+mod fill;
 mod histogram;
 mod http;
 mod json;
@@ -60,6 +62,13 @@ enum Load {
     RestSend(loads::rest_send::Args),
     Idle(loads::idle::Args),
     WsSend(loads::ws_send::Args),
+    SlowReader(loads::slow_reader::Args),
+    Storm(loads::storm::Args),
+    LargeRoom(loads::large_room::Args),
+    ManyRooms(loads::many_rooms::Args),
+    ManyTenants(loads::many_tenants::Args),
+    Delete(loads::delete::Args),
+    Unread(loads::unread::Args),
 }
 
 impl Load {
@@ -67,7 +76,31 @@ impl Load {
     fn files(&self) -> u64 {
         match self {
             Self::Idle(args) => loads::idle::files(args),
-            Self::RestSend(_) | Self::WsSend(_) => 4096 + limits::SPARE,
+            Self::Storm(args) => loads::storm::files(args),
+            Self::RestSend(_)
+            | Self::WsSend(_)
+            | Self::SlowReader(_)
+            | Self::LargeRoom(_)
+            | Self::ManyRooms(_)
+            | Self::ManyTenants(_)
+            | Self::Delete(_)
+            | Self::Unread(_) => 4096 + limits::SPARE,
+        }
+    }
+
+    /// Puts into the directory of the server what a load wants to find there.
+    fn prepare(&self, directory: &Path) -> Result<()> {
+        match self {
+            Self::Delete(args) => loads::delete::prepare(directory, args),
+            Self::Unread(args) => loads::unread::prepare(directory, args),
+            Self::RestSend(_)
+            | Self::Idle(_)
+            | Self::WsSend(_)
+            | Self::SlowReader(_)
+            | Self::Storm(_)
+            | Self::LargeRoom(_)
+            | Self::ManyRooms(_)
+            | Self::ManyTenants(_) => Ok(()),
         }
     }
 
@@ -76,6 +109,13 @@ impl Load {
             Self::RestSend(args) => loads::rest_send::run(server, poller, args),
             Self::Idle(args) => loads::idle::run(server, poller, args),
             Self::WsSend(args) => loads::ws_send::run(server, poller, args),
+            Self::SlowReader(args) => loads::slow_reader::run(server, poller, args),
+            Self::Storm(args) => loads::storm::run(server, poller, args),
+            Self::LargeRoom(args) => loads::large_room::run(server, poller, args),
+            Self::ManyRooms(args) => loads::many_rooms::run(server, poller, args),
+            Self::ManyTenants(args) => loads::many_tenants::run(server, poller, args),
+            Self::Delete(args) => loads::delete::run(server, poller, args),
+            Self::Unread(args) => loads::unread::run(server, poller, args),
         }
     }
 }
@@ -120,7 +160,7 @@ fn target(cli: &Cli) -> Result<Server> {
         Some(path) => path.clone(),
         None => std::env::current_exe()?.with_file_name("chatapi"),
     };
-    Server::start(&executable, &cli.env, &cli.server_flag)
+    Server::start(&executable, &cli.env, &cli.server_flag, |directory| cli.load.prepare(directory))
 }
 
 fn variable(text: &str) -> std::result::Result<(String, String), String> {

@@ -28,6 +28,25 @@ impl Poller {
         Ok(Self { epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?, stop: Arc::clone(stop) })
     }
 
+    /// One more, with the same stop.
+    pub(crate) fn another(&self) -> Result<Self> {
+        Self::new(&self.stop)
+    }
+
+    /// Does nothing for a while; fails when the run is to end.
+    pub(crate) fn rest(&self, time: Duration) -> Result<()> {
+        let until = Instant::now() + time;
+        while Instant::now() < until {
+            std::thread::sleep(until.saturating_duration_since(Instant::now()).min(Duration::from_millis(50)));
+            self.check()?;
+        }
+        Ok(())
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.stop.load(Ordering::Relaxed) { fail("stopped by a signal") } else { Ok(()) }
+    }
+
     /// Watches a socket for input, and for room to write where `writable`.
     pub(crate) fn add(&self, socket: impl AsFd, token: usize, writable: bool) -> Result<()> {
         Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token as u64), interest(writable))?)
@@ -48,9 +67,7 @@ impl Poller {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
-        if self.stop.load(Ordering::Relaxed) {
-            return fail("stopped by a signal");
-        }
+        self.check()?;
         tokens.extend(events.iter().map(|event| event.data.u64() as usize));
         Ok(())
     }

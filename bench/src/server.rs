@@ -48,8 +48,15 @@ impl Drop for Guard {
 
 impl Server {
     /// Starts `executable serve` with `flags`, and nothing in its environment but what is set here and in `environment`.
-    pub(crate) fn start(executable: &Path, environment: &[(String, String)], flags: &[String]) -> Result<Self> {
+    /// Before that `prepare` may put a database into its directory.
+    pub(crate) fn start(
+        executable: &Path,
+        environment: &[(String, String)],
+        flags: &[String],
+        prepare: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("chatapi-bench-").tempdir()?;
+        prepare(directory.path())?;
         // The log goes to a file, not to a pipe: nobody has to drain it while the load runs.
         let log = File::create(log_of(&directory))?;
         let child = Command::new(absolute(executable)?)
@@ -86,6 +93,11 @@ impl Server {
             return fail(format!("{address} is not a loopback address"));
         }
         Ok(Self { address, master_key: master_key.to_owned(), pid, started: None })
+    }
+
+    /// The directory of a server that was started here.
+    pub(crate) fn directory(&self) -> Option<&Path> {
+        self.started.as_ref().map(|started| started.directory.path())
     }
 
     /// The end of the log of a server that was started here.
@@ -161,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_is_reported() {
-        let error = Server::start(Path::new("/bin/false"), &[], &[]).unwrap_err();
+        let error = Server::start(Path::new("/bin/false"), &[], &[], |_| Ok(())).unwrap_err();
         assert!(error.to_string().contains("ended at its start"), "{error}");
     }
 }

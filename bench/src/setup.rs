@@ -28,8 +28,13 @@ impl Tenant {
         if answer.status != 201 {
             return fail(format!("POST /admin/tenants: {} {}", answer.status, excerpt(&answer.body)));
         }
-        let api_key = text_field(&serde_json::from_slice(&answer.body)?, "api_key")?;
-        Ok(Self { api_key, client })
+        let made = serde_json::from_slice(&answer.body)?;
+        Ok(Self { api_key: text_field(&made, "api_key")?, client })
+    }
+
+    /// A tenant that is in the database already.
+    pub(crate) fn existing(server: &Server, api_key: &str) -> Result<Self> {
+        Ok(Self { api_key: api_key.to_owned(), client: Client::connect(server.address)? })
     }
 
     /// The bytes of a request of a user.
@@ -75,7 +80,8 @@ impl Tenant {
         fail(format!("{room}: the history does not end"))
     }
 
-    fn ask(&mut self, method: &str, path: &str, user: &str, body: &str) -> Result<Vec<u8>> {
+    /// Asks as a user and waits for the answer, which must be a success.
+    pub(crate) fn ask(&mut self, method: &str, path: &str, user: &str, body: &str) -> Result<Vec<u8>> {
         let request = self.request(method, path, user, body);
         let answer = self.client.ask(&request)?;
         if !(200..300).contains(&answer.status) {

@@ -53,6 +53,11 @@ impl Socket {
         self.phase == Phase::Open
     }
 
+    /// Whether `connected` has come.
+    pub(crate) fn is_greeted(&self) -> bool {
+        matches!(self.phase, Phase::Syncing | Phase::Open)
+    }
+
     /// Reads once; then [`Self::next`] until `None`, and [`Self::flush`].
     pub(crate) fn receive(&mut self, scratch: &mut [u8]) -> Result<()> {
         self.conn.receive(scratch)
@@ -193,7 +198,7 @@ pub(crate) fn step(socket: &mut Socket, poller: &Poller, scratch: &mut [u8]) -> 
 }
 
 /// 127.0.0.2 and the ones after it, in turns.
-fn source(index: usize, sources: u8) -> Ipv4Addr {
+pub(crate) fn source(index: usize, sources: u8) -> Ipv4Addr {
     Ipv4Addr::new(127, 0, 0, 2 + (index % usize::from(sources.clamp(1, 250))) as u8)
 }
 

@@ -70,6 +70,25 @@ pub(crate) fn rss_kb(server: &Server) -> Result<Option<u64>> {
     parse_rss(&status).map(Some).ok_or_else(|| Error::Failed(format!("no VmRSS in {path}")))
 }
 
+/// Seconds that the server's thread of this name was on a CPU, where its process is known.
+pub(crate) fn thread_seconds(server: &Server, name: &str) -> Result<Option<f64>> {
+    let Some(pid) = server.pid else { return Ok(None) };
+    for entry in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let path = entry?.path();
+        // A thread may end meanwhile.
+        let (Ok(comm), Ok(stat)) =
+            (std::fs::read_to_string(path.join("comm")), std::fs::read_to_string(path.join("schedstat")))
+        else {
+            continue;
+        };
+        if comm.trim_end() == name {
+            let nanos: Option<u64> = stat.split_ascii_whitespace().next().and_then(|field| field.parse().ok());
+            return Ok(nanos.map(|nanos| nanos as f64 / 1e9));
+        }
+    }
+    Ok(None)
+}
+
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let path = format!("/proc/{pid}/stat");
     let stat = std::fs::read_to_string(&path)?;

@@ -24,6 +24,11 @@ pub(crate) const PONG: u8 = 10;
 
 /// The request of a handshake, by API key and user id.
 pub(crate) fn handshake(api_key: &str, user: &str) -> Vec<u8> {
+    handshake_at("/ws", api_key, user)
+}
+
+/// The same, with a query string beside the path.
+pub(crate) fn handshake_at(path: &str, api_key: &str, user: &str) -> Vec<u8> {
     let headers = [
         ("X-API-Key", api_key),
         ("X-User-Id", user),
@@ -32,7 +37,7 @@ pub(crate) fn handshake(api_key: &str, user: &str) -> Vec<u8> {
         ("Sec-WebSocket-Version", "13"),
         ("Sec-WebSocket-Key", KEY),
     ];
-    http::request("GET", "/ws", &headers, "")
+    http::request("GET", path, &headers, "")
 }
 
 /// The length of the answer to [`handshake`], or `None` while it is not all there; a refusal is an error.

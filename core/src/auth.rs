@@ -29,6 +29,11 @@ const KEY_LOOKUPS: usize = 250;
 const KEY_WAITERS: usize = 1_000;
 /// For how long a key that names nobody is not asked for again.
 const UNKNOWN_KEY_LIFETIME: Micros = Micros::from_secs(1);
+/// After so long without use a key is forgotten, so that what is held follows who is active. Far longer than a bucket takes
+/// to fill: that one begins anew makes no difference.
+const IDLE_KEY_LIFETIME: Micros = Micros::from_secs(300);
+/// At most so many are forgotten at a time, so that nobody waits for it.
+const FORGOTTEN_AT_ONCE: usize = 500;
 /// `expires_in` of a WebSocket token.
 pub(crate) const TOKEN_LIFETIME: Micros = Micros::from_secs(60);
 /// How many tokens wait to be used, at some 150 bytes each.
@@ -70,6 +75,7 @@ struct KnownKey {
     tenant: TenantKey,
     /// Until when, for a key that is retired.
     until: Option<MonoMicros>,
+    used: MonoMicros,
 }
 
 #[derive(Debug)]
@@ -132,7 +138,8 @@ impl TenantCache {
 
     /// Whom a key names, if that is known: `Some(None)` is nobody.
     fn look_up(&mut self, api_key: Digest, now: MonoMicros) -> Option<Option<TenantKey>> {
-        if let Some(KnownKey { tenant, until }) = self.keys.get(&api_key) {
+        if let Some(KnownKey { tenant, until, used }) = self.keys.get_mut(&api_key) {
+            *used = now;
             return Some(until.is_none_or(|until| now < until).then_some(*tenant));
         }
         let until = self.strangers.get(&api_key)?;
@@ -153,10 +160,28 @@ impl TenantCache {
         self.tenants.entry(key).or_insert_with(|| TenantState::new(tenant, config, now)).holders += 1;
         let left = |until: UnixMillis| Micros::from_millis((until.0 - wall.0).max(0).unsigned_abs());
         let until = valid_until.map(|until| now + left(until));
-        let replaced = self.keys.put(api_key, KnownKey { tenant: key, until });
+        let replaced = self.keys.put(api_key, KnownKey { tenant: key, until, used: now });
         let evicted = if self.keys.len() > KNOWN_KEYS { self.keys.pop_lru().map(|(_, known)| known) } else { None };
         for known in [replaced, evicted].into_iter().flatten() {
             self.release(known.tenant);
+        }
+    }
+
+    /// Forgets some of the keys that nobody has used for long, and of those that name nobody.
+    pub(crate) fn forget_idle(&mut self, now: MonoMicros) {
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            if self.keys.peek_lru().is_none_or(|(_, known)| now < known.used + IDLE_KEY_LIFETIME) {
+                break;
+            }
+            if let Some((_, known)) = self.keys.pop_lru() {
+                self.release(known.tenant);
+            }
+        }
+        for _ in 0..FORGOTTEN_AT_ONCE {
+            if self.strangers.peek_lru().is_none_or(|(_, until)| now < *until) {
+                break;
+            }
+            self.strangers.pop_lru();
         }
     }
 
@@ -371,5 +396,74 @@ impl TokenTable {
 impl TokenGrant {
     pub(crate) fn is_valid(&self, now: MonoMicros) -> bool {
         now < self.expires
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::TenantConfig;
+
+    fn at(secs: u64) -> MonoMicros {
+        MonoMicros(0) + Micros::from_secs(secs)
+    }
+
+    fn remember(cache: &mut TenantCache, number: u8, secs: u64) {
+        let tenant = Tenant {
+            key: TenantKey(number.into()),
+            tenant_id: TenantId::new(&format!("tenant_{number}")),
+            name: "a tenant".to_owned(),
+            config: TenantConfig::default(),
+            created_at: UnixMillis(1),
+        };
+        let now = Now { mono: at(secs), wall: UnixMillis(1) };
+        let owner = KeyOwner { tenant, valid_until: None };
+        cache.remember(Digest([number; 32]), Some(owner), &Config::default(), now);
+    }
+
+    #[test]
+    fn keys_that_nobody_uses_are_forgotten_with_their_tenants() {
+        let mut cache = TenantCache::default();
+        for number in 1..=3 {
+            remember(&mut cache, number, 0);
+        }
+        cache.hold(TenantKey(3));
+        assert_eq!(cache.look_up(Digest([1; 32]), at(200)), Some(Some(TenantKey(1))));
+        cache.forget_idle(at(299));
+        assert_eq!(cache.keys.len(), 3, "nothing was idle for long");
+
+        cache.forget_idle(at(300));
+        assert_eq!(cache.look_up(Digest([1; 32]), at(300)), Some(Some(TenantKey(1))), "it was used meanwhile");
+        assert_eq!(cache.look_up(Digest([2; 32]), at(300)), None, "it is asked for again");
+        assert!(cache.get(TenantKey(2)).is_none());
+        assert!(cache.get(TenantKey(3)).is_some(), "a session holds it");
+
+        cache.release(TenantKey(3));
+        cache.forget_idle(at(600));
+        assert!(cache.keys.is_empty() && cache.tenants.is_empty());
+    }
+
+    #[test]
+    fn strangers_are_forgotten_once_they_are_not_believed_any_more() {
+        let mut cache = TenantCache::default();
+        let now = Now { mono: at(0), wall: UnixMillis(1) };
+        cache.remember(Digest([9; 32]), None, &Config::default(), now);
+        assert_eq!(cache.look_up(Digest([9; 32]), at(0)), Some(None));
+        cache.forget_idle(at(0));
+        assert_eq!(cache.strangers.len(), 1);
+        cache.forget_idle(at(1));
+        assert!(cache.strangers.is_empty());
+    }
+
+    #[test]
+    fn a_part_is_forgotten_at_a_time() {
+        let mut cache = TenantCache::default();
+        let now = Now { mono: at(0), wall: UnixMillis(1) };
+        for number in 0..=FORGOTTEN_AT_ONCE {
+            let digest = Digest::of(&number.to_be_bytes());
+            cache.remember(digest, None, &Config::default(), now);
+        }
+        cache.forget_idle(at(10));
+        assert_eq!(cache.strangers.len(), 1);
     }
 }

@@ -9,8 +9,15 @@ use crate::error::Result;
 use crate::server::Server;
 use crate::usage::{Meter, Usage};
 
+pub(crate) mod delete;
 pub(crate) mod idle;
+pub(crate) mod large_room;
+pub(crate) mod many_rooms;
+pub(crate) mod many_tenants;
 pub(crate) mod rest_send;
+pub(crate) mod slow_reader;
+pub(crate) mod storm;
+pub(crate) mod unread;
 pub(crate) mod ws_send;
 
 /// Before a window is measured: caches fill, connections and allocators find their size.
@@ -49,6 +56,12 @@ impl Failures {
         if self.first.len() < 5 {
             self.first.push(what.into());
         }
+    }
+
+    /// Adds those of another.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        self.count += std::mem::take(&mut other.count);
+        self.first.append(&mut other.first);
     }
 }
 
