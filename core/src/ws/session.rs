@@ -37,6 +37,8 @@ pub(crate) struct Session {
     last_heard: MonoMicros,
     next_ping: MonoMicros,
     unanswered_ping: Option<MonoMicros>,
+    /// The backlog of its connect was read: what its client asks to be sent again comes behind that.
+    pub(crate) knows_rooms: bool,
     pub(crate) catch_up: Option<Box<CatchUp>>,
     kept: Option<Box<Kept>>,
     unconfirmed: Option<Box<Unconfirmed>>,
@@ -135,6 +137,7 @@ impl Session {
             last_heard: now,
             next_ping: now + PING_INTERVAL,
             unanswered_ping: None,
+            knows_rooms: false,
             catch_up: None,
             kept: None,
             unconfirmed: None,

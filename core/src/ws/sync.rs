@@ -53,6 +53,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
+        session.knows_rooms = true;
         match choice {
             BacklogChoice::Stream => session.catch_up_mut().begin_with_backlog(&rooms, has_notifications),
             BacklogChoice::Skip => session.catch_up_mut().begin_without_backlog(has_notifications),
@@ -275,7 +276,7 @@ impl Core {
                 told = frame;
             }
         }
-        let next = catch_up.next_request();
+        let next = if session.knows_rooms { catch_up.next_request() } else { None };
         let (tenant, user_id) = (session.tenant, session.user.clone());
         session.drop_finished_catch_up();
         if let Some(frame) = told {

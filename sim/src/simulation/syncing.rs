@@ -61,7 +61,8 @@ impl Link {
 
     /// Whether a message begins a room anew, because it was asked for from there.
     pub(super) fn begins_anew(&mut self, room_id: &RoomId, seq: u64, acked: u64) -> bool {
-        let is_next = self.sent.positions.get(room_id).is_some_and(|last| seq == last + 1);
+        let last = self.sent.positions.get(room_id).copied();
+        let is_next = last.is_some_and(|last| seq == last + 1);
         if !self.serves_syncs() {
             return false;
         }
@@ -72,7 +73,7 @@ impl Link {
         if !room.may_begin_with(seq, acked) {
             return false;
         }
-        room.begun = if is_next { Begun::Perhaps } else { Begun::After(seq - 1) };
+        room.begun = if is_next || last.is_none() { Begun::Perhaps } else { Begun::After(seq - 1) };
         !is_next
     }
 }
