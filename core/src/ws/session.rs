@@ -206,9 +206,11 @@ impl Session {
         self.kept.take_if(|kept| kept.is_empty());
     }
 
-    /// Whether pending notifications are yet to be read, so that a new one must not be pushed.
-    pub(crate) fn defers_notification(&mut self) -> bool {
-        self.catch_up.as_mut().is_some_and(|catch_up| catch_up.defers_notification())
+    /// Whether a notification is yet to be read among the pending ones, or was, so that it must not be pushed.
+    pub(crate) fn defers_notification(&mut self, notification: NotificationKey) -> bool {
+        let sent = self.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.0);
+        sent.into_iter().any(|sent| sent.notification == notification)
+            || self.catch_up.as_mut().is_some_and(|catch_up| catch_up.defers_notification(notification))
     }
 
     /// Notes that a notification was just sent, which waits until the connection is heard of.
