@@ -305,6 +305,15 @@ impl<C: Choices> Generator<C> {
             }
             ActionKind::Notify => {
                 let notify = self.notify();
+                if matches!(notify.targets, Targets::Crowd(_)) {
+                    let work = [Action::Execute(100), Action::Commit, Action::Report(100)];
+                    for _ in 0..1 + self.workload.below(4) {
+                        self.planned.extend(work.clone());
+                    }
+                    if self.workload.percent(30) {
+                        self.planned.extend([Action::Execute(100), Action::Commit, Action::Crash, Action::Start]);
+                    }
+                }
                 Action::Rest(self.who(), Rest::Notify(notify))
             }
             ActionKind::Type => {
@@ -463,6 +472,16 @@ impl<C: Choices> Generator<C> {
                 }
             }
         }
+        for user in 0..if self.workload.percent(50) { 6 } else { 0 } {
+            let connect = Connect { token: None, sync: true, as_other: false };
+            let end = Action::Disconnect(self.pick(), Ending::Close);
+            self.planned.extend([
+                Action::Connect(Who { user, ..who }, connect),
+                Action::Settle,
+                end,
+                Action::Advance(6_000_000),
+            ]);
+        }
         Action::SetPeer(slow, Peer::Stalls)
     }
 
@@ -523,8 +542,8 @@ impl<C: Choices> Generator<C> {
         let users: Vec<u8> = (0..self.workload.below(4)).map(|_| self.workload.below(6) as u8).collect();
         let targets = match self.workload.below(20) {
             0 => Targets::Nobody,
-            1 => Targets::Crowd(users),
-            2..=5 => Targets::Online,
+            1 | 2 => Targets::Crowd(users),
+            3..=5 => Targets::Online,
             6..=9 => Targets::Users(users),
             10..=13 => Targets::Room(self.room()),
             14..=16 => Targets::Subscribers,

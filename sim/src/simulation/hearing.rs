@@ -33,6 +33,8 @@ pub(crate) struct OfInput {
     /// The connection, the user, whether the user is online.
     pub(super) presence: Vec<(ConnId, UserId, bool)>,
     pub(super) typing: Vec<Typed>,
+    /// The notification of which a step of its expansion is reported.
+    pub(super) expanded: Option<NotificationKey>,
     /// Where a typing frame came from that the store must be asked about.
     pub(super) typed: Option<(ConnId, RoomId, TypingAction)>,
 }
@@ -99,9 +101,9 @@ impl Hearing {
         self.users.get(user).is_some_and(|known| known.rooms.contains(room_id))
     }
 
-    /// A step that was given up is asked for nobody any more.
+    /// A step that was given up is asked for nobody any more; a room that it creates is told all the same.
     pub(super) fn give_up(&mut self, op: OpId) {
-        self.asked.remove(&op);
+        self.asked.retain(|known, asked_for| *known != op || *asked_for == AskedFor::NewRoom);
     }
 }
 
@@ -148,7 +150,7 @@ impl Simulation {
         }
     }
 
-    fn reported(&self, asked_for: Option<AskedFor>, result: &StoreResult) -> Happening {
+    fn reported(&mut self, asked_for: Option<AskedFor>, result: &StoreResult) -> Happening {
         match (asked_for, result) {
             (Some(AskedFor::Backlog(conn)), Ok(StoreReply::Backlog(backlog))) if self.is_open(conn) => {
                 let rooms = backlog.rooms.iter().map(|room| (room.room_id.clone(), room.members as usize));
@@ -162,6 +164,7 @@ impl Simulation {
                 Happening::TypedLater(conn, room_id, action)
             }
             (Some(AskedFor::Expansion(key)), Ok(StoreReply::Expanded(Some(expansion)))) => {
+                self.hearing.of_input.expanded = Some(key);
                 Happening::Expanded(key, expansion.users.clone())
             }
             _ => Happening::Other,
@@ -181,10 +184,7 @@ impl Simulation {
         match happening {
             Happening::Typed(conn, room_id, action) => {
                 let is_refused = self.frame_refused || of_input.closed.contains(&conn);
-                if let Some(user) = self.links.get(&conn).map(|link| link.user.clone()).filter(|_| !is_refused)
-                    && self.hearing.has_joined(&user)
-                    && self.hearing.knows_room(&user, &room_id)
-                {
+                if !is_refused {
                     self.type_in(conn, &room_id, action, now, &mut typings);
                 }
             }

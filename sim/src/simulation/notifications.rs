@@ -16,10 +16,21 @@ use crate::probe::Probe;
 /// What a connection was sent of notifications.
 #[derive(Debug, Default)]
 pub(crate) struct SentNotifications {
-    /// Each, by its key, with the number of its frame.
-    frames: BTreeMap<NotificationKey, u64>,
+    /// Each, by its key.
+    frames: BTreeMap<NotificationKey, SentNotification>,
+    /// Those that the core knew to be expanded to its user.
+    known: BTreeSet<NotificationKey>,
     /// What it must have got once nothing is under way.
     owed: BTreeSet<NotificationKey>,
+}
+
+/// A notification that was sent.
+#[derive(Debug, Clone, Copy)]
+struct SentNotification {
+    /// Of its frame among all of the connection.
+    number: u64,
+    /// A page showed it before the core knew that it is expanded: it may come again.
+    is_early: bool,
 }
 
 /// What is wanted of a `POST /notify`.
@@ -140,6 +151,7 @@ impl Simulation {
             for conn in conns {
                 if let Some(link) = self.links.get_mut(&conn) {
                     link.sent.notifications.owed.insert(key);
+                    link.sent.notifications.known.insert(key);
                 }
             }
         }
@@ -162,10 +174,12 @@ impl Simulation {
         if known.incarnation < self.incarnation {
             self.probes.hit(Probe::NotificationAcrossCrash);
         }
+        let is_expanded = self.hearing.of_input.expanded == Some(key);
         let link = self.open_link_of(conn)?;
-        let number = link.frames_queued;
-        let earlier = link.sent.notifications.frames.insert(key, number);
-        ensure!(earlier.is_none(), Notifications, "{conn:?} of {} is told of {id} again", link.user);
+        let is_early = !is_expanded && !link.sent.notifications.known.contains(&key);
+        let sent = SentNotification { number: link.frames_queued, is_early };
+        let earlier = link.sent.notifications.frames.insert(key, sent);
+        ensure!(earlier.is_none_or(|earlier| earlier.is_early), Notifications, "{conn:?} of {} is told of {id} again", link.user);
         Ok(())
     }
 
@@ -174,7 +188,7 @@ impl Simulation {
         let own: Vec<&Link> = self.links.values().filter(|link| link.user == *user).collect();
         for key in keys {
             let reached = own.iter().any(|link| {
-                link.sent.notifications.frames.get(key).is_some_and(|number| *number <= link.frames_heard_past)
+                link.sent.notifications.frames.get(key).is_some_and(|sent| sent.number <= link.frames_heard_past)
             });
             ensure!(reached, Notifications, "{key:?} counts as heard by {user}, who was not heard of after it");
         }
@@ -183,7 +197,7 @@ impl Simulation {
 
     /// With nothing under way, whoever reads has got what it had to, and what waits for its user.
     pub(super) fn check_notifications_told(&self, link: &Link) -> Checked {
-        let SentNotifications { frames, owed } = &link.sent.notifications;
+        let SentNotifications { frames, owed, .. } = &link.sent.notifications;
         let pending = self.model.pending_of(&link.user);
         let missing = pending.chain(owed.iter().copied()).find(|key| !frames.contains_key(key));
         ensure!(
