@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::action::{
-    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, Notify, OnMessage, OnRoom, OnTopic, Page, Peer, Position,
-    Probe, Refusal, Rest, RoomPick, Setup, Targets, Text, Who,
+    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, Notify, OnMessage, OnRoom, OnTopic, Page, Peer,
+    Position, Probe, Refusal, Rest, RoomPick, Setup, Targets, Text, Who,
 };
 use crate::choices::{Choices, Seeded};
 use crate::simulation::Simulation;

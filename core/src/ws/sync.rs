@@ -214,7 +214,9 @@ impl Core {
         // and the next one shows it.
         let is_shown = |expanded: &&NotificationKey| notifications.iter().any(|(shown, _)| shown == *expanded);
         let cut = expanded.iter().filter(|expanded| !is_shown(expanded)).min().copied();
-        for (notification, frame) in notifications.into_iter().take_while(|(shown, _)| cut.is_none_or(|cut| *shown < cut)) {
+        for (notification, frame) in
+            notifications.into_iter().take_while(|(shown, _)| cut.is_none_or(|cut| *shown < cut))
+        {
             if !session.queue.takes(frame.size_bytes(), self.now.mono) {
                 end = PageEnd::QueueFull;
                 break;

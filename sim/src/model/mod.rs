@@ -145,10 +145,9 @@ impl Model {
                 self.unsubscribe(*tenant, user_id, *subscription_id, *existed)
             }
             (StoreRequest::Notify(new), StoreReply::Notified(Ok(key))) => self.notify(new, *key),
-            (
-                StoreRequest::ExpandNotification { notification, limit },
-                StoreReply::Expanded(Some(expansion)),
-            ) => self.expand(*notification, *limit, expansion),
+            (StoreRequest::ExpandNotification { notification, limit }, StoreReply::Expanded(Some(expansion))) => {
+                self.expand(*notification, *limit, expansion)
+            }
             (StoreRequest::ConfirmNotifications { tenant, user_id, notifications }, _) => {
                 self.confirm(*tenant, user_id, notifications);
                 Ok(())

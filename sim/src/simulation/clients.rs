@@ -131,8 +131,7 @@ impl Simulation {
             ClientFrame::StartTyping(room) | ClientFrame::StopTyping(room) => {
                 let room_id = self.pick_room(who, room);
                 let kind = if matches!(frame, ClientFrame::StartTyping(_)) { "start" } else { "stop" };
-                let frame =
-                    format!(r#"{{"type":"typing.{kind}","room_id":"{room_id}","request_id":"{request_id}"}}"#);
+                let frame = format!(r#"{{"type":"typing.{kind}","room_id":"{room_id}","request_id":"{request_id}"}}"#);
                 (frame, Owed::Typing { room_id }, true)
             }
             ClientFrame::Subscribe(room, position) => {

@@ -123,7 +123,12 @@ impl Simulation {
             outside.next().map(|link| link.conn)
         };
         let anyone = self.links.keys().next().copied();
-        saboteur.on_effects(effects, is_stopped, others, strangers, anyone);
+        let fellow = |conns: &[ConnId]| {
+            let tenant = self.links.get(conns.first()?)?.who.tenant;
+            let users: Vec<_> = conns.iter().filter_map(|conn| Some(&self.links.get(conn)?.user)).collect();
+            open().find(|link| link.who.tenant == tenant && !users.contains(&&link.user)).map(|link| link.conn)
+        };
+        saboteur.on_effects(effects, is_stopped, others, strangers, fellow, anyone);
         self.saboteur = Some(saboteur);
     }
 

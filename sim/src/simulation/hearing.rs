@@ -111,7 +111,9 @@ impl Simulation {
     /// Notes for whom a step is asked of the store.
     pub(super) fn note_asked(&mut self, op: OpId, request: &StoreRequest) {
         let asked_for = match request {
-            StoreRequest::LoadBacklog { .. } => self.hearing.of_input.accepted.last().map(|conn| AskedFor::Backlog(*conn)),
+            StoreRequest::LoadBacklog { .. } => {
+                self.hearing.of_input.accepted.last().map(|conn| AskedFor::Backlog(*conn))
+            }
             StoreRequest::CreateRoom(_) => Some(AskedFor::NewRoom),
             StoreRequest::ReadRoom { .. } => {
                 let typed = self.hearing.of_input.typed.take();

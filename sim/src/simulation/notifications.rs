@@ -94,7 +94,8 @@ impl Simulation {
         });
         let wire = serde_json::Value::from(wire);
         let body = format!(r#"{{"topic":"{topic}","payload":{payload},"targets":{wire}}}"#);
-        let asked = Asked::Notify { announcement: Announcement { topic, payload, targets }, by_tenant: notify.by_tenant };
+        let asked =
+            Asked::Notify { announcement: Announcement { topic, payload, targets }, by_tenant: notify.by_tenant };
         self.ask_for(who, notify.by_tenant, asked, ("POST", "/notify"), body.as_bytes())
     }
 
@@ -179,7 +180,12 @@ impl Simulation {
         let is_early = !is_expanded && !link.sent.notifications.known.contains(&key);
         let sent = SentNotification { number: link.frames_queued, is_early };
         let earlier = link.sent.notifications.frames.insert(key, sent);
-        ensure!(earlier.is_none_or(|earlier| earlier.is_early), Notifications, "{conn:?} of {} is told of {id} again", link.user);
+        ensure!(
+            earlier.is_none_or(|earlier| earlier.is_early),
+            Notifications,
+            "{conn:?} of {} is told of {id} again",
+            link.user
+        );
         Ok(())
     }
 

@@ -78,8 +78,7 @@ impl Simulation {
         self.process = None;
         self.links.clear();
         self.hearing = Hearing::default();
-        self.heads_at_crash =
-            self.model.rooms().iter().map(|room_id| (room_id.clone(), self.head(room_id))).collect();
+        self.heads_at_crash = self.model.rooms().iter().map(|room_id| (room_id.clone(), self.head(room_id))).collect();
         if self.model.unexpanded().is_some_and(|known| !known.named.is_empty()) {
             self.probes.hit(Probe::CrashWhileExpanding);
         }

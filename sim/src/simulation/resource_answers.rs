@@ -45,9 +45,8 @@ impl Simulation {
                     MembersOnly,
                     "the presence in {room_id} is shown as {members:?}"
                 );
-                let wrong = members
-                    .iter()
-                    .find(|(user, status)| self.is_online(user) != (*status == PresenceStatus::Online));
+                let wrong =
+                    members.iter().find(|(user, status)| self.is_online(user) != (*status == PresenceStatus::Online));
                 ensure!(wrong.is_none(), Presence, "in {room_id} {wrong:?} is shown");
                 Ok(())
             }

@@ -90,8 +90,7 @@ impl Simulation {
         let room_id = self.pick_room(who, room);
         let after = position.map(|position| self.position(&room_id, position));
         let after_seq = after.map_or(String::new(), |after| format!(r#","after_seq":{after}"#));
-        let text =
-            format!(r#"{{"type":"subscribe","room_id":"{room_id}"{after_seq},"request_id":"{request_id}"}}"#);
+        let text = format!(r#"{{"type":"subscribe","room_id":"{room_id}"{after_seq},"request_id":"{request_id}"}}"#);
         self.ask_again(conn, who, request_id, Some(room_id.clone()), BTreeMap::from([(room_id, after)]));
         (text, Owed::Sync)
     }

@@ -82,9 +82,11 @@ impl Simulation {
             return;
         };
         let conns = self.hearing.users.get(user).map(|known| &known.conns);
-        let others = self.hearing.typings.iter().filter(|((other, room), _)| {
-            room == room_id && conns.is_some_and(|conns| conns.contains_key(other))
-        });
+        let others = self
+            .hearing
+            .typings
+            .iter()
+            .filter(|((other, room), _)| room == room_id && conns.is_some_and(|conns| conns.contains_key(other)));
         match others.map(|(_, other)| other.reach).max() {
             Some(Reach::Surely) => {}
             Some(Reach::Perhaps | Reach::Never) => self.tell_typing(user, room_id, false, Reach::Perhaps, expected),
