@@ -40,8 +40,8 @@ pub enum Input {
         conn: ConnId,
     },
     /// Frames left for the wire. Reported once [`crate::FLUSH_REPORT_BYTES`] or [`crate::FLUSH_REPORT_FRAMES`] have
-    /// gathered, with the first write that is 5 s later than the last report, and before the first frame or sign of life
-    /// that comes 100 ms after it or later.
+    /// gathered, with the first write that is 5 s later than the last report, and before what a peer says: the
+    /// first time, and 20 ms after the last such report or later.
     Flushed {
         /// Where to.
         conn: ConnId,

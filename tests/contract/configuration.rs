@@ -293,3 +293,24 @@ fn settings_of_a_room_s_size_decide_who_hears_of_acks() {
     let frames = alice.until("message");
     assert!(frames.iter().all(|frame| frame["type"] != "ack.received"), "{frames:?}");
 }
+
+#[test]
+fn the_file_is_read_in_the_working_directory_not_in_the_data_dir() {
+    let (working, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(working.path().join(".env"), "DEFAULT_RATE_LIMIT=11\n").unwrap();
+    std::fs::write(data.path().join(".env"), "DEFAULT_RATE_LIMIT=22\n").unwrap();
+    let settings = owned(&[("DATA_DIR", data.path().to_str().unwrap())]);
+    assert_eq!(default_rate(&Server::start_in(working, settings, &[])), "11");
+}
+
+#[test]
+fn sigint_ends_the_process_gently_as_sigterm_does() {
+    let mut server = Server::start();
+    let tenant = server.create_tenant("{}");
+    let mut bob = server.connect(&tenant, "bob");
+    bob.next_of("sync.complete");
+    server.signal("INT");
+    assert_eq!(bob.next()["type"], "server.shutdown");
+    assert_eq!(bob.close_code().0, 1001);
+    assert_eq!(server.await_exit(), Some(0));
+}

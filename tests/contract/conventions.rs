@@ -351,7 +351,20 @@ fn storage_that_cannot_answer_and_a_shutdown_are_503_with_retry_after() {
         let refused = request(&agent(), address, "GET", "/rooms", &headers, "").unwrap();
         assert_refused(&refused, 503, "UNAVAILABLE", "shutdown");
         assert!(refused.header("Retry-After").unwrap().parse::<u64>().unwrap() >= 1);
+        assert_eq!(server.handshake("/ws", &headers).err(), Some((503, "UNAVAILABLE".to_owned())));
     });
     drop(other);
     assert_eq!(server.await_exit(), Some(0));
+}
+
+#[test]
+fn a_get_of_ws_without_an_upgrade_is_426_credentials_or_not() {
+    let world = World::new();
+    let credentials = [("X-API-Key", world.tenant.api_key.as_str()), ("X-User-Id", "alice")];
+    for headers in [&credentials[..], &[], &[("X-API-Key", "sk_unknown")]] {
+        let refused = world.server.request("GET", "/ws", headers, "");
+        assert_refused(&refused, 426, "UPGRADE_REQUIRED", &format!("{headers:?}"));
+        assert_eq!(refused.header("Upgrade"), Some("websocket"));
+        assert_eq!(world.server.request("HEAD", "/ws", headers, "").status, 426);
+    }
 }

@@ -78,3 +78,25 @@ fn the_metrics_token_is_taken_in_no_other_place() {
         assert_eq!(server.request("GET", path, &[], "").status, 200, "{path}");
     }
 }
+
+#[test]
+fn all_who_ask_for_the_health_share_one_write_a_second() {
+    let server = Server::start();
+    let writes = || {
+        let metrics = server.request("GET", "/metrics", &[], "");
+        metrics.body["store_latency_seconds"]["count"].as_u64().unwrap()
+    };
+    let (before, started) = (writes(), std::time::Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..100 {
+                    assert_eq!(server.request("GET", "/health", &[], "").status, 200);
+                }
+            });
+        }
+    });
+    let most = started.elapsed().as_secs() + 2;
+    let made = writes() - before;
+    assert!((1..=most).contains(&made), "{made} writes in {most} s");
+}

@@ -16,6 +16,7 @@ mod nonsense;
 mod notifications;
 mod order;
 mod rate_limit;
+mod restart;
 mod rooms;
 #[path = "../support/mod.rs"]
 mod support;

@@ -398,3 +398,42 @@ fn an_ack_outlives_a_restart() {
     assert_eq!(ack(&server, 1), 1);
     assert_eq!(ack(&server.kill_and_restart(), 0), 1);
 }
+
+#[test]
+fn an_answer_of_history_counts_meta_and_what_json_escapes_too() {
+    let world = World::with_config(r#"{"rate_limit":1000000,"max_message_size":262144}"#);
+    let room = world.group();
+    let meta = format!("\"{}\"", "x".repeat(16_000));
+    let bodies = [json!({"content": "\u{1}".repeat(100_000)}), json!({"content": "x", "meta": meta})];
+    for index in 0..100 {
+        let body = &bodies[usize::from(index >= 4)];
+        assert_eq!(send(&world, "alice", &room, body).status, 200);
+    }
+    let (mut seen, mut pages) = (Vec::new(), 0);
+    loop {
+        let after = seen.last().copied().unwrap_or(0_u64);
+        let page = world.user("bob", "GET", &format!("{room}/messages?limit=100&after_seq={after}"), "");
+        let length: usize = page.header("Content-Length").unwrap().parse().unwrap();
+        assert!(length <= (1 << 20) + (64 << 10), "{length} bytes");
+        seen.extend(seqs(&page));
+        pages += 1;
+        if page.body["has_more"] == false {
+            break;
+        }
+    }
+    assert!(pages >= 4 && seen == (1..=100).collect::<Vec<u64>>(), "{pages} pages of {seen:?}");
+}
+
+#[test]
+fn an_idempotency_key_that_stands_twice_is_400() {
+    let world = World::new();
+    let room = world.group();
+    let headers = [
+        ("X-API-Key", world.tenant.api_key.as_str()),
+        ("X-User-Id", "alice"),
+        ("Idempotency-Key", "a"),
+        ("Idempotency-Key", "b"),
+    ];
+    let refused = world.server.request("POST", &format!("{room}/messages"), &headers, r#"{"content":"x"}"#);
+    assert_blames(&refused, "Idempotency-Key", "which of them counts cannot be told");
+}

@@ -194,3 +194,18 @@ fn a_user_has_1000_subscriptions_at_most_then_409() {
     assert_eq!(world.user("alice", "DELETE", &path, "").status, 204);
     assert_eq!(subscribe(&world, "alice", "one more").status, 201, "there is room again");
 }
+
+#[test]
+fn targets_of_which_no_name_is_known_reach_nobody() {
+    let world = World::new();
+    let mut carol = world.server.connect(&world.tenant, "carol");
+    carol.next_of("sync.complete");
+    for targets in [json!({"user_id": ["bob"]}), json!({"users": ["bob"]}), json!({"room": "x"})] {
+        let typo = notify(&world, &json!({"topic": "typo", "payload": 1, "targets": targets}));
+        assert!(matches!(typo.status, 202 | 400), "{typo:?}");
+    }
+    // Of two for one user, the first comes first.
+    let meant = notify(&world, &json!({"topic": "meant", "payload": 1, "targets": {"user_ids": ["carol"]}}));
+    assert_eq!(meant.status, 202);
+    assert_eq!(carol.next_of("notification")["topic"], "meant");
+}

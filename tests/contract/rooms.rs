@@ -392,3 +392,28 @@ fn twins_in_flight_add_a_member_once_and_subscribe_once() {
         assert!(answers.iter().all(|answer| answer.body == answers[0].body));
     }
 }
+
+#[test]
+fn a_page_of_rooms_has_1000_unless_told_and_at_the_most() {
+    let world = World::new();
+    let address = world.server.address();
+    std::thread::scope(|scope| {
+        for _ in 0..7 {
+            scope.spawn(|| {
+                let agent = crate::support::agent();
+                let headers = [("X-API-Key", world.tenant.api_key.as_str()), ("X-User-Id", "alice")];
+                for _ in 0..143 {
+                    let body = r#"{"type":"group","members":[]}"#;
+                    let created = crate::support::request(&agent, address, "POST", "/rooms", &headers, body);
+                    assert_eq!(created.unwrap().status, 201);
+                }
+            });
+        }
+    });
+    for query in ["", "?limit=1000", "?limit=5000"] {
+        let page = world.user("alice", "GET", &format!("/rooms{query}"), "");
+        assert_eq!(page.body["rooms"].as_array().unwrap().len(), 1_000, "{query}");
+        let rest = world.user("alice", "GET", &format!("/rooms?after={}", page.text("next")), "");
+        assert_eq!((rest.body["rooms"].as_array().unwrap().len(), &rest.body["next"]), (1, &Value::Null));
+    }
+}

@@ -8,11 +8,18 @@ mod support;
 mod client;
 
 mod changes;
+mod closing;
 mod every_manner;
 mod frames;
 mod handshake;
+mod keep_alive;
 mod large_rooms;
 mod limits;
+mod notifications;
+mod operator;
 mod presence;
 mod rooms;
+mod slow_readers;
+mod syncing;
+mod targets;
 mod typing;

@@ -112,6 +112,8 @@ enum Notifications {
 
 #[derive(Debug)]
 enum SyncStage {
+    /// The rooms of the connecting user are being read.
+    Backlog,
     /// Where the user stands is being read.
     Positions(OpId, SyncKind),
     /// Rooms are.
@@ -221,6 +223,13 @@ impl CatchUp {
                 ChangeRoute::Skip
             }
         }
+    }
+
+    /// Waits for the rooms of the connecting user: what the client asks for meanwhile is served behind the backlog.
+    pub(crate) fn await_backlog(&mut self) {
+        let summary = SyncSummary::default();
+        let (stage, notifications) = (SyncStage::Backlog, Notifications::None);
+        self.sync = Some(Sync { stage, summary, rooms_left: 0, notifications, end: SyncEnd::Silent });
     }
 
     /// Begins with the sync of a connect.
@@ -427,6 +436,8 @@ impl CatchUp {
             return false;
         };
         match (stage, notifications) {
+            // The store tells with the rooms whether any is pending by then.
+            (SyncStage::Backlog, _) => true,
             (SyncStage::Rooms, notifications @ (Notifications::Pending | Notifications::None)) => {
                 *notifications = Notifications::Pending;
                 true

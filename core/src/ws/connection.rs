@@ -109,6 +109,9 @@ impl Core {
         let connection_id = self.ids.connection(self.now.wall);
         let greeting = connected(&user, &connection_id, self.now.wall, &self.epoch);
         self.send_own(conn, greeting);
+        if let Some(session) = self.sessions.get_mut(conn) {
+            session.catch_up_mut().await_backlog();
+        }
         let request = StoreRequest::LoadBacklog { tenant, user_id: user };
         self.submit(Some(tenant), Step::LoadBacklog { conn, choice }, request);
     }

@@ -28,7 +28,7 @@ const TURNS: usize = 16;
 /// Bytes that left are reported at least so often.
 const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// The same where the peer says something: the core then takes it that what left has arrived.
-const REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS: Duration = Duration::from_millis(100);
+const REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS: Duration = Duration::from_millis(20);
 /// For how long a message may take from its first byte on.
 const MESSAGE_TIME: Duration = Duration::from_secs(30);
 /// For how long a connection is kept to say goodbye.
@@ -65,7 +65,8 @@ pub(crate) fn serve(
         peer_reads: false,
         flushed_frames: 0,
         flushed_bytes: 0,
-        last_report: None,
+        last_report: Instant::now(),
+        last_report_to_a_speaker: None,
         state: State::Open,
     };
     if !early.is_empty() {
@@ -92,7 +93,8 @@ struct Connection {
     peer_reads: bool,
     flushed_frames: u32,
     flushed_bytes: u64,
-    last_report: Option<Instant>,
+    last_report: Instant,
+    last_report_to_a_speaker: Option<Instant>,
     state: State,
 }
 
@@ -211,20 +213,24 @@ impl Connection {
 
     fn report_if_due(&mut self) {
         let is_much = self.flushed_bytes >= FLUSH_REPORT_BYTES || self.flushed_frames >= FLUSH_REPORT_FRAMES;
-        if is_much || self.peer_reads || self.has_not_reported_for(REPORT_INTERVAL) {
+        if is_much || self.peer_reads || self.last_report.elapsed() >= REPORT_INTERVAL {
             self.report();
         }
     }
 
-    fn has_not_reported_for(&self, interval: Duration) -> bool {
-        self.last_report.is_none_or(|at| at.elapsed() >= interval)
+    fn report_to_a_speaker(&mut self) {
+        let is_due = |at: Instant| at.elapsed() >= REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS;
+        if self.flushed_frames > 0 && self.last_report_to_a_speaker.is_none_or(is_due) {
+            self.report();
+            self.last_report_to_a_speaker = Some(self.last_report);
+        }
     }
 
     fn report(&mut self) {
         if self.state != State::Open {
             return;
         }
-        self.last_report = Some(Instant::now());
+        self.last_report = Instant::now();
         self.server.hub.handle(Input::Flushed {
             conn: self.conn,
             frames: std::mem::take(&mut self.flushed_frames),
@@ -256,9 +262,7 @@ impl Connection {
         if self.state != State::Open {
             return;
         }
-        if self.flushed_frames > 0 && self.has_not_reported_for(REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS) {
-            self.report();
-        }
+        self.report_to_a_speaker();
         let (hub, conn) = (&self.server.hub, self.conn);
         let mut end = None;
         let (mut gave_a_sign, mut said_something) = (false, false);
