@@ -15,8 +15,8 @@ use crate::action::{Peer, Who};
 
 /// A flush is reported with the first write that is so much later than the last report.
 const REPORT_INTERVAL: Micros = Micros::from_secs(5);
-/// And so much later before what the peer says, so that the core knows by then what the peer may answer.
-const REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS: Micros = Micros::from_millis(100);
+/// Before what a peer says it is reported too, so that the core knows what the peer may have read: once in so long.
+const REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS: Micros = Micros::from_millis(20);
 /// What `ping`, `ack` and `typing` frames may come to in a second on a connection (protocol, section 2).
 const CONTROL_FRAMES_PER_SECOND: u32 = 50;
 /// What waits for a connection at the most (protocol, section 7).
@@ -57,6 +57,7 @@ pub(crate) struct Link {
     was_full: bool,
     peer_reads: bool,
     last_report: MonoMicros,
+    last_report_to_a_speaker: Option<MonoMicros>,
 }
 
 /// What a connection was sent.
@@ -147,6 +148,7 @@ impl Link {
             was_full: false,
             peer_reads: false,
             last_report: now,
+            last_report_to_a_speaker: None,
         }
     }
 
@@ -176,8 +178,12 @@ impl Link {
 
     /// What the core is to be told of before it hears of a frame or sign of life.
     pub(crate) fn report_before_hearing(&mut self, now: MonoMicros) -> Option<Input> {
-        let is_due = self.unreported_frames > 0 && now - self.last_report >= REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS;
-        (is_due && self.closed.is_none()).then(|| self.report(now))
+        let is_due = |at: MonoMicros| now - at >= REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS;
+        if self.unreported_frames == 0 || self.closed.is_some() || !self.last_report_to_a_speaker.is_none_or(is_due) {
+            return None;
+        }
+        self.last_report_to_a_speaker = Some(now);
+        Some(self.report(now))
     }
 
     fn report(&mut self, now: MonoMicros) -> Input {
