@@ -165,7 +165,7 @@ impl Core {
             };
             receivers.extend(conns.into_iter().filter(|conn| {
                 let session = self.sessions.get_mut(*conn);
-                session.is_some_and(|session| !(expansion.durable && session.defers_notification()))
+                session.is_some_and(|session| !(expansion.durable && session.defers_notification(notification)))
             }));
         }
         self.send_all(receivers.clone(), expansion.frame.clone());

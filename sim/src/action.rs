@@ -31,6 +31,24 @@ pub struct Setup {
     pub rate_limits: Vec<u32>,
     /// `max_message_size` of every tenant.
     pub max_message_size: u32,
+    /// `LARGE_ROOM_MEMBERS`.
+    #[serde(default = "usual_large_room")]
+    pub large_room_members: u32,
+    /// The tenants without `durable_notifications`.
+    #[serde(default)]
+    pub forgetful_tenants: Vec<u8>,
+}
+
+const fn usual_large_room() -> u32 {
+    100
+}
+
+impl Setup {
+    /// Whether the notifications of a tenant wait for those who are offline.
+    #[must_use]
+    pub fn keeps_notifications(&self, tenant: u8) -> bool {
+        !self.forgetful_tenants.contains(&tenant)
+    }
 }
 
 /// A user of a tenant.
@@ -142,6 +160,8 @@ pub enum Rest {
     Room(RoomPick, OnRoom),
     /// Something about the user's subscriptions.
     Topic(OnTopic),
+    /// `POST /notify`
+    Notify(Notify),
     /// `POST /ws/token`
     Token,
     /// A request with something wrong in it.
@@ -200,6 +220,36 @@ pub enum OnTopic {
     List,
     /// `DELETE /subscriptions/{id}` of one of those there ever were, or the one after them.
     Unsubscribe(Pick),
+}
+
+/// A notification to be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notify {
+    /// One of several topics, those of [`OnTopic::Subscribe`].
+    pub topic: u8,
+    /// Whom it is for.
+    pub targets: Targets,
+    /// Whether the tenant's backend acts for itself.
+    pub by_tenant: bool,
+}
+
+/// Whom a notification is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Targets {
+    /// Everyone who is online.
+    Online,
+    /// An empty list.
+    Nobody,
+    /// These users.
+    Users(Vec<u8>),
+    /// These users among hundreds that there are not: more than one step of its expansion takes.
+    Crowd(Vec<u8>),
+    /// The members of a room.
+    Room(RoomPick),
+    /// Who subscribed to its topic.
+    Subscribers,
+    /// All of these together.
+    All(Vec<u8>, RoomPick),
 }
 
 /// A request without a user.
@@ -289,6 +339,14 @@ pub enum ClientFrame {
     Send(RoomPick, Text),
     /// `ack`
     Acknowledge(RoomPick, Position),
+    /// `typing.start`
+    StartTyping(RoomPick),
+    /// `typing.stop`
+    StopTyping(RoomPick),
+    /// `subscribe`, from a position or from the user's ack on.
+    Subscribe(RoomPick, Option<Position>),
+    /// `resume` of a room and so many of the user's own beside it, all from there on.
+    Resume(RoomPick, u8, Position),
     /// `ping`
     Ping,
 }

@@ -31,12 +31,16 @@ pub enum Invariant {
     OneAnswer,
     /// 13. Each operation completes at most once; a late answer changes nothing; pending steps never leak.
     OperationsOnce,
+    /// 17. Presence and typing: told once to whoever shares a room, `offline` and `stop` after their time and no earlier.
+    Presence,
     /// 18. Admitted work in any window is at most burst + rate × window, per tenant; a refusal has no other effect.
     RateLimit,
     /// 19. A WebSocket token admits at most once, whatever races; a stepped wall clock revives none.
     TokensOnce,
     /// 20. What waits for a connection stays within its bounds; a slow reader delays nobody.
     BoundedQueues,
+    /// 21. A durable notification reaches each target at least once, and none that is not one.
+    Notifications,
     /// 22. Shutdown: nothing new is accepted, what is under way is answered, all closed by the deadline, nothing sent
     ///     after `Stop`.
     CleanShutdown,
@@ -50,7 +54,7 @@ pub enum Invariant {
 
 impl Invariant {
     /// Every one that the present features can meet.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::GaplessSequence,
         Self::StableBodies,
         Self::DurableFirst,
@@ -64,9 +68,11 @@ impl Invariant {
         Self::Idempotency,
         Self::OneAnswer,
         Self::OperationsOnce,
+        Self::Presence,
         Self::RateLimit,
         Self::TokensOnce,
         Self::BoundedQueues,
+        Self::Notifications,
         Self::CleanShutdown,
         Self::RestartEqualsStore,
         Self::NoSpinning,
@@ -90,9 +96,11 @@ impl Invariant {
             Self::Idempotency => 11,
             Self::OneAnswer => 12,
             Self::OperationsOnce => 13,
+            Self::Presence => 17,
             Self::RateLimit => 18,
             Self::TokensOnce => 19,
             Self::BoundedQueues => 20,
+            Self::Notifications => 21,
             Self::CleanShutdown => 22,
             Self::RestartEqualsStore => 23,
             Self::NoSpinning => 24,
@@ -117,9 +125,11 @@ impl Invariant {
             Self::Idempotency => "one key, one message",
             Self::OneAnswer => "one answer each",
             Self::OperationsOnce => "operations complete once",
+            Self::Presence => "presence and typing",
             Self::RateLimit => "rate limit",
             Self::TokensOnce => "tokens admit once",
             Self::BoundedQueues => "queues are bounded",
+            Self::Notifications => "notifications reach their targets",
             Self::CleanShutdown => "clean shutdown",
             Self::RestartEqualsStore => "restart equals store",
             Self::NoSpinning => "no spinning",

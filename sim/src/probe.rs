@@ -114,6 +114,22 @@ probes! {
     ShutdownUnderWay = "a shutdown with requests under way",
     /// At its deadline.
     ShutdownAtDeadline = "a shutdown that ended at its deadline",
+    /// A user came back within it.
+    GraceCancelled = "a grace cancelled",
+    /// The latest is told when the queue has room.
+    PresenceKept = "a presence kept for a slow reader",
+    /// Nobody stopped it.
+    TypingStopped = "a typing stopped by time",
+    /// It waits for its turn.
+    SubscribeDuringBacklog = "a subscribe during a backlog",
+    /// A hundred wait.
+    TooManySyncs = "a subscribe past the hundred that wait",
+    /// From a position of an earlier life.
+    ResumedAcrossCrash = "a resume across a crash",
+    /// It waited for its target.
+    NotificationAcrossCrash = "a notification pending across a crash",
+    /// Some targets were named, others were not.
+    CrashWhileExpanding = "a crash between two steps of an expansion",
     /// The wall clock was set back.
     ClockSetBack = "a wall clock that stepped back",
     /// Much later than asked for.

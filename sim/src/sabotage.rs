@@ -1,6 +1,8 @@
 //! Saboteurs: adapters between the core and its world that make a correct core look buggy in one way each. Each must be
 //! caught by the invariant it is named for; so the checks are known to be able to fail.
 
+mod sockets;
+
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -65,6 +67,15 @@ saboteurs! {
     LostAnswer: OneAnswer = "a request is not answered",
     DoubleSubmit: OperationsOnce = "a step is submitted twice",
     StuckRead: OperationsOnce = "the answer to a read never reaches the core",
+    EarlyOffline: Presence = "a user is offline within the grace",
+    DoubleOnline: Presence = "a user is online twice",
+    EndlessTyping: Presence = "the end of a typing is not told",
+    TypingToStranger: MembersOnly = "a typing is told to a stranger",
+    EarlySyncComplete: OrderOnConnection = "a sync is over before its last message",
+    SyncFromLater: OrderOnConnection = "a sync leaves its first message out",
+    DroppedNotification: Notifications = "a notification is dropped",
+    StrayNotification: Notifications = "a notification goes to somebody who is no target",
+    EarlyConfirm: Notifications = "a notification counts as heard too early",
     FastClock: RateLimit = "the core's clock runs twice as fast",
     ReusedToken: TokensOnce = "a token that was used admits again",
     DoubleFlush: BoundedQueues = "every flush is reported three times",
@@ -146,6 +157,10 @@ impl Saboteur {
                 }
                 1
             }
+            (Sabotage::SyncFromLater, input) => {
+                self.on_sync_frame(input);
+                1
+            }
             (Sabotage::DoubleFlush, Input::Flushed { .. }) => 3,
             (Sabotage::IgnoredShutdown, Input::Shutdown) => 0,
             (
@@ -193,16 +208,23 @@ impl Saboteur {
         {
             new.idempotency = None;
         }
+        if self.kind == Sabotage::EarlyConfirm
+            && let StoreRequest::ConfirmNotifications { notifications, .. } = request
+        {
+            self.on_confirm(notifications);
+        }
     }
 
     /// Before effects are carried out. `others` are open connections of other tenants, `strangers` open connections of
-    /// the same tenant outside the room, for a frame's receiver and room.
+    /// the same tenant outside the room, for a frame's receiver and room, `fellow` one of the same tenant beside its
+    /// receivers.
     pub(crate) fn on_effects(
         &mut self,
         effects: &mut Vec<Effect>,
         is_stopped: bool,
         others: impl Fn(ConnId) -> Option<ConnId>,
         strangers: impl Fn(ConnId, &RoomId) -> Option<ConnId>,
+        fellow: impl Fn(&[ConnId]) -> Option<ConnId>,
         anyone: Option<ConnId>,
     ) {
         match self.kind {
@@ -341,7 +363,16 @@ impl Saboteur {
                     }
                 }
             }
-            Sabotage::SequenceGap
+            Sabotage::EarlyOffline
+            | Sabotage::DoubleOnline
+            | Sabotage::EndlessTyping
+            | Sabotage::TypingToStranger
+            | Sabotage::EarlySyncComplete
+            | Sabotage::DroppedNotification
+            | Sabotage::StrayNotification => self.on_socket_effects(effects, strangers, fellow),
+            Sabotage::SyncFromLater
+            | Sabotage::EarlyConfirm
+            | Sabotage::SequenceGap
             | Sabotage::EarlyReport
             | Sabotage::ForgottenCommit
             | Sabotage::AckGoesBack

@@ -4,8 +4,8 @@
 use std::collections::VecDeque;
 
 use crate::action::{
-    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, OnMessage, OnRoom, OnTopic, Page, Peer, Position,
-    Probe, Refusal, Rest, RoomPick, Setup, Text, Who,
+    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, Notify, OnMessage, OnRoom, OnTopic, Page, Peer,
+    Position, Probe, Refusal, Rest, RoomPick, Setup, Targets, Text, Who,
 };
 use crate::choices::{Choices, Seeded};
 use crate::simulation::Simulation;
@@ -42,6 +42,10 @@ enum ActionKind {
     Change,
     LookCloser,
     Topic,
+    Notify,
+    Type,
+    SyncAgain,
+    SyncStorm,
     Token,
     Nonsense,
     Look,
@@ -87,6 +91,10 @@ const KINDS: &[(ActionKind, u64, bool)] = &[
     (ActionKind::Change, 14, true),
     (ActionKind::LookCloser, 6, true),
     (ActionKind::Topic, 6, true),
+    (ActionKind::Notify, 10, true),
+    (ActionKind::Type, 16, true),
+    (ActionKind::SyncAgain, 12, true),
+    (ActionKind::SyncStorm, 1, true),
     (ActionKind::Token, 6, true),
     (ActionKind::Nonsense, 4, true),
     (ActionKind::Look, 6, true),
@@ -184,6 +192,8 @@ impl<C: Choices> Generator<C> {
             users: 2 + workload.below(4) as u8,
             rate_limits: (0..3).map(|_| workload.pick(&[2, 20, HIGH, HIGH, HIGH, HIGH, HIGH, HIGH])).collect(),
             max_message_size: workload.pick(&[4_096, 4_096, 4_096, 300, 262_144]),
+            large_room_members: workload.pick(&[100, 100, 100, 3, 2]),
+            forgetful_tenants: if workload.percent(30) { vec![0] } else { Vec::new() },
         };
         let (mut usual, mut unusual) = (Vec::new(), Vec::new());
         for (kind, weight, may_miss) in KINDS {
@@ -292,6 +302,38 @@ impl<C: Choices> Generator<C> {
                     _ => Rest::ListMembers(self.room()),
                 };
                 Action::Rest(self.who(), rest)
+            }
+            ActionKind::Notify => {
+                let notify = self.notify();
+                if matches!(notify.targets, Targets::Crowd(_)) {
+                    let work = [Action::Execute(100), Action::Commit, Action::Report(100)];
+                    for _ in 0..1 + self.workload.below(4) {
+                        self.planned.extend(work.clone());
+                    }
+                    if self.workload.percent(30) {
+                        self.planned.extend([Action::Execute(100), Action::Commit, Action::Crash, Action::Start]);
+                    }
+                }
+                Action::Rest(self.who(), Rest::Notify(notify))
+            }
+            ActionKind::Type => {
+                let room = self.room();
+                let starts = self.workload.percent(70);
+                let frame = if starts { ClientFrame::StartTyping(room) } else { ClientFrame::StopTyping(room) };
+                Action::Frame(self.pick(), frame)
+            }
+            ActionKind::SyncAgain => {
+                let frame = self.sync_again();
+                Action::Frame(self.pick(), frame)
+            }
+            ActionKind::SyncStorm => {
+                let conn = self.pick();
+                let count = self.workload.pick(&[5, 40, 104]);
+                for _ in 0..count {
+                    let frame = self.sync_again();
+                    self.planned.push_back(Action::Frame(conn, frame));
+                }
+                Action::Settle
             }
             ActionKind::History => {
                 let page = Page {
@@ -430,6 +472,16 @@ impl<C: Choices> Generator<C> {
                 }
             }
         }
+        for user in 0..if self.workload.percent(50) { 6 } else { 0 } {
+            let connect = Connect { token: None, sync: true, as_other: false };
+            let end = Action::Disconnect(self.pick(), Ending::Close);
+            self.planned.extend([
+                Action::Connect(Who { user, ..who }, connect),
+                Action::Settle,
+                end,
+                Action::Advance(6_000_000),
+            ]);
+        }
         Action::SetPeer(slow, Peer::Stalls)
     }
 
@@ -475,6 +527,29 @@ impl<C: Choices> Generator<C> {
                 Rest::Room(self.room(), OnRoom::Change { name, metadata, by_tenant })
             }
         }
+    }
+
+    fn sync_again(&mut self) -> ClientFrame {
+        let (room, position) = (self.room(), self.position());
+        match self.workload.below(4) {
+            0 => ClientFrame::Subscribe(room, None),
+            1 => ClientFrame::Resume(room, self.workload.below(4) as u8, position),
+            _ => ClientFrame::Subscribe(room, Some(position)),
+        }
+    }
+
+    fn notify(&mut self) -> Notify {
+        let users: Vec<u8> = (0..self.workload.below(4)).map(|_| self.workload.below(6) as u8).collect();
+        let targets = match self.workload.below(20) {
+            0 => Targets::Nobody,
+            1 | 2 => Targets::Crowd(users),
+            3..=5 => Targets::Online,
+            6..=9 => Targets::Users(users),
+            10..=13 => Targets::Room(self.room()),
+            14..=16 => Targets::Subscribers,
+            _ => Targets::All(users, self.room()),
+        };
+        Notify { topic: self.workload.below(4) as u8, targets, by_tenant: self.workload.percent(50) }
     }
 
     fn label(&mut self) -> Change {

@@ -300,3 +300,51 @@ fn a_failed_write_into_another_tenant_s_room_tells_its_members_nothing() {
         assert_eq!(world.seqs(alice), [1], "{target}");
     }
 }
+
+#[test]
+fn a_subscribe_that_came_before_the_backlog_was_read_is_served_after_it_and_not_lost() {
+    let (mut world, tenant, room) = world();
+    world.send(&tenant, "alice", &room, "missed");
+    world.hold_store();
+    let bob = world.connect_to(&tenant, "bob", "/ws");
+    let frame = format!(r#"{{"type":"subscribe","room_id":"{room}","after_seq":0,"request_id":"s1"}}"#);
+    world.frame_later(bob, &frame);
+    world.release_store();
+    let frames = world.frames(bob);
+    let types: Vec<&str> = frames.iter().filter_map(|frame| frame["type"].as_str()).collect();
+    assert_eq!(types, ["connected", "message", "sync.complete", "message", "sync.complete"]);
+    assert_eq!((&frames[2]["request_id"], &frames[4]["request_id"]), (&Value::Null, &"s1".into()));
+}
+
+#[test]
+fn a_notification_that_is_expanded_while_a_later_one_was_read_comes_too() {
+    let (mut world, tenant, _room) = world();
+    let notify = |world: &mut World, users: Vec<String>, payload: u64| {
+        let body = serde_json::json!({"topic": "t", "payload": payload, "targets": {"user_ids": users}}).to_string();
+        world.rest_later("POST", "/notify", &[("X-API-Key", &tenant.api_key)], &body);
+    };
+    let write = |world: &mut World| {
+        let replies = world.commit_unreported();
+        world.report(replies);
+    };
+    let just_bob = || vec!["bob".to_owned()];
+    notify(&mut world, just_bob(), 1);
+    world.run();
+    world.hold_store();
+    let bob = world.connect_to(&tenant, "bob", "/ws");
+    write(&mut world);
+    // Two steps lie before bob in the expansion of the one, none in that of the other.
+    let crowd = (0..200).map(|number| format!("a{number:03}")).chain(just_bob()).collect();
+    notify(&mut world, crowd, 2);
+    notify(&mut world, just_bob(), 3);
+    write(&mut world);
+    write(&mut world);
+    // The page of pending ones shows the third, and the second is not expanded to bob.
+    world.carry_out_one_read();
+    world.release_store();
+    let frames = world.frames(bob);
+    let told = frames.iter().filter(|frame| frame["type"] == "notification");
+    let mut payloads: Vec<&str> = told.filter_map(|frame| frame["payload"].as_str()).collect();
+    payloads.sort_unstable();
+    assert_eq!(payloads, ["1", "2", "3"]);
+}

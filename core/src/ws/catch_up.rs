@@ -16,6 +16,8 @@ const BACKLOG_MESSAGES_MAX: u64 = 1_000;
 const REQUEST_IDS_MAX: usize = 1_024;
 /// How many changes of messages are held for a page under way.
 const HELD_CHANGES_MAX: usize = 1_024;
+/// How many notifications are noted that are expanded while a page is under way; past that the page is read again.
+const EXPANDED_MAX: usize = 1_024;
 /// How many `subscribe` and `resume` frames wait for their turn (protocol, section 7).
 const SYNCS_WAITING_MAX: usize = 100;
 
@@ -79,7 +81,10 @@ enum ReadingOf {
         /// Changes of messages that the page may show as they were before: they are sent after it.
         held: Vec<(Seq, Frame)>,
     },
-    Notifications,
+    Notifications {
+        /// Those that were expanded meanwhile: the page may show them or not.
+        expanded: Vec<NotificationKey>,
+    },
     /// The cursor it was read for is gone: the page is dropped.
     Nothing,
 }
@@ -113,8 +118,8 @@ enum SyncStage {
     Positions(OpId, SyncKind),
     /// Rooms are.
     Rooms,
-    /// Pending notifications are. `missed` tells that one was stored since the last page was asked for.
-    Notifications { cursor: NotificationKey, missed: bool },
+    /// Pending notifications are.
+    Notifications { cursor: NotificationKey },
     /// All of it was sent; its end is yet to be told.
     Sent,
 }
@@ -214,7 +219,9 @@ impl CatchUp {
                 held.push((seq, frame.clone()));
                 ChangeRoute::Held
             }
-            Some(ReadingOf::Room { .. } | ReadingOf::Notifications | ReadingOf::Nothing) | None => ChangeRoute::Skip,
+            Some(ReadingOf::Room { .. } | ReadingOf::Notifications { .. } | ReadingOf::Nothing) | None => {
+                ChangeRoute::Skip
+            }
         }
     }
 
@@ -318,7 +325,7 @@ impl CatchUp {
         if self.reading.is_some() {
             return None;
         }
-        if let Some(Sync { stage: SyncStage::Notifications { cursor, .. }, .. }) = &self.sync {
+        if let Some(Sync { stage: SyncStage::Notifications { cursor }, .. }) = &self.sync {
             return Some(NextRead::Notifications { after: *cursor });
         }
         let room_id = self.turns.front()?;
@@ -329,23 +336,26 @@ impl CatchUp {
     pub(crate) fn reads(&mut self, op: OpId, next: NextRead) {
         let of = match next {
             NextRead::Room { room_id, .. } => ReadingOf::Room { room_id, held: Vec::new() },
-            NextRead::Notifications { .. } => {
-                if let Some(Sync { stage: SyncStage::Notifications { missed, .. }, .. }) = &mut self.sync {
-                    *missed = false;
-                }
-                ReadingOf::Notifications
-            }
+            NextRead::Notifications { .. } => ReadingOf::Notifications { expanded: Vec::new() },
         };
         self.reading = Some(Reading { op, of });
     }
 
-    /// Notes that the page read by `op` has come. Hands back the changes that were held for it, or `None` where the page
-    /// is to be dropped.
+    /// Notes that the page of a room read by `op` has come. Hands back the changes that were held for it, or `None` where
+    /// the page is to be dropped.
     pub(crate) fn take_reading(&mut self, op: OpId) -> Option<Vec<(Seq, Frame)>> {
         match self.reading.take_if(|reading| reading.op == op)?.of {
             ReadingOf::Room { held, .. } => Some(held),
-            ReadingOf::Notifications => Some(Vec::new()),
-            ReadingOf::Nothing => None,
+            ReadingOf::Notifications { .. } | ReadingOf::Nothing => None,
+        }
+    }
+
+    /// Notes that the page of notifications read by `op` has come. Hands back those that were expanded meanwhile, or
+    /// `None` where the page is to be dropped.
+    pub(crate) fn take_notifications(&mut self, op: OpId) -> Option<Vec<NotificationKey>> {
+        match self.reading.take_if(|reading| reading.op == op)?.of {
+            ReadingOf::Notifications { expanded } => Some(expanded),
+            ReadingOf::Room { .. } | ReadingOf::Nothing => None,
         }
     }
 
@@ -407,7 +417,7 @@ impl CatchUp {
             && sync.rooms_left == 0
         {
             sync.stage = match sync.notifications {
-                Notifications::Pending => SyncStage::Notifications { cursor: NotificationKey(0), missed: false },
+                Notifications::Pending => SyncStage::Notifications { cursor: NotificationKey(0) },
                 Notifications::None | Notifications::Live => SyncStage::Sent,
             };
         }
@@ -415,13 +425,13 @@ impl CatchUp {
 
     /// Moves the cursor of the notifications.
     pub(crate) fn sent_notification(&mut self, notification: NotificationKey) {
-        if let Some(Sync { stage: SyncStage::Notifications { cursor, .. }, .. }) = &mut self.sync {
+        if let Some(Sync { stage: SyncStage::Notifications { cursor }, .. }) = &mut self.sync {
             *cursor = notification;
         }
     }
 
-    /// Whether pending notifications are yet to be read, so that a new one must not be pushed; notes that one came.
-    pub(crate) fn defers_notification(&mut self) -> bool {
+    /// Whether a notification is yet to be read among the pending ones, so that it must not be pushed; notes that it came.
+    pub(crate) fn defers_notification(&mut self, notification: NotificationKey) -> bool {
         let Some(Sync { stage, notifications, .. }) = &mut self.sync else {
             return false;
         };
@@ -432,18 +442,27 @@ impl CatchUp {
                 *notifications = Notifications::Pending;
                 true
             }
-            (SyncStage::Notifications { missed, .. }, _) => {
-                *missed = true;
+            // No further page shows what lies behind the cursor: it was stored earlier, and expanded later.
+            (SyncStage::Notifications { cursor }, _) if notification <= *cursor => false,
+            (SyncStage::Notifications { .. }, _) => {
+                if let Some(Reading { of, .. }) = &mut self.reading
+                    && let ReadingOf::Notifications { expanded } = of
+                {
+                    expanded.push(notification);
+                    if expanded.len() > EXPANDED_MAX {
+                        *of = ReadingOf::Nothing;
+                    }
+                }
                 true
             }
             (SyncStage::Rooms | SyncStage::Positions(..) | SyncStage::Sent, _) => false,
         }
     }
 
-    /// Notes that the last page of notifications was sent; they are over unless another came meanwhile.
+    /// Notes that the last page of notifications was sent.
     pub(crate) fn end_notifications(&mut self) {
         if let Some(sync) = &mut self.sync
-            && matches!(sync.stage, SyncStage::Notifications { missed: false, .. })
+            && matches!(sync.stage, SyncStage::Notifications { .. })
         {
             sync.stage = SyncStage::Sent;
         }

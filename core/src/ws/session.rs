@@ -37,6 +37,8 @@ pub(crate) struct Session {
     last_heard: MonoMicros,
     next_ping: MonoMicros,
     unanswered_ping: Option<MonoMicros>,
+    /// The backlog of its connect was read: what its client asks to be sent again comes behind that.
+    pub(crate) knows_rooms: bool,
     pub(crate) catch_up: Option<Box<CatchUp>>,
     kept: Option<Box<Kept>>,
     unconfirmed: Option<Box<Unconfirmed>>,
@@ -135,6 +137,7 @@ impl Session {
             last_heard: now,
             next_ping: now + PING_INTERVAL,
             unanswered_ping: None,
+            knows_rooms: false,
             catch_up: None,
             kept: None,
             unconfirmed: None,
@@ -203,9 +206,11 @@ impl Session {
         self.kept.take_if(|kept| kept.is_empty());
     }
 
-    /// Whether pending notifications are yet to be read, so that a new one must not be pushed.
-    pub(crate) fn defers_notification(&mut self) -> bool {
-        self.catch_up.as_mut().is_some_and(|catch_up| catch_up.defers_notification())
+    /// Whether a notification is yet to be read among the pending ones, or was, so that it must not be pushed.
+    pub(crate) fn defers_notification(&mut self, notification: NotificationKey) -> bool {
+        let sent = self.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.0);
+        sent.into_iter().any(|sent| sent.notification == notification)
+            || self.catch_up.as_mut().is_some_and(|catch_up| catch_up.defers_notification(notification))
     }
 
     /// Notes that a notification was just sent, which waits until the connection is heard of.

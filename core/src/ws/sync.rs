@@ -13,7 +13,7 @@ use crate::api::ApiError;
 use crate::auth::overloaded;
 use crate::core::Core;
 use crate::effect::CloseReason;
-use crate::id::{ConnId, OpId, RoomId, Seq, TenantKey, UserId};
+use crate::id::{ConnId, NotificationKey, OpId, RoomId, Seq, TenantKey, UserId};
 use crate::operations::Step;
 use crate::store::{
     Backlog, BacklogRoom, Lane, NotificationPage, PageBounds, PendingNotifications, RoomPosition, StoreReply,
@@ -53,6 +53,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
+        session.knows_rooms = true;
         match choice {
             BacklogChoice::Stream => session.catch_up_mut().begin_with_backlog(&rooms, has_notifications),
             BacklogChoice::Skip => session.catch_up_mut().begin_without_backlog(has_notifications),
@@ -201,15 +202,21 @@ impl Core {
         let Some(catch_up) = &mut session.catch_up else {
             return;
         };
-        if catch_up.take_reading(op).is_none() {
+        let Some(expanded) = catch_up.take_notifications(op) else {
             return self.read_further(conn, PageEnd::Taken);
-        }
+        };
         let Ok(StoreReply::Notifications(NotificationPage { notifications, has_more })) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
         };
         let mut frames = Vec::with_capacity(notifications.len());
         let mut end = PageEnd::Taken;
-        for (notification, frame) in notifications {
+        // An older one than some of the page may have been expanded after the page was read: the page is sent up to there,
+        // and the next one shows it.
+        let is_shown = |expanded: &&NotificationKey| notifications.iter().any(|(shown, _)| shown == *expanded);
+        let cut = expanded.iter().filter(|expanded| !is_shown(expanded)).min().copied();
+        for (notification, frame) in
+            notifications.into_iter().take_while(|(shown, _)| cut.is_none_or(|cut| *shown < cut))
+        {
             if !session.queue.takes(frame.size_bytes(), self.now.mono) {
                 end = PageEnd::QueueFull;
                 break;
@@ -218,7 +225,7 @@ impl Core {
             session.catch_up_mut().sent_notification(notification);
             frames.push(frame);
         }
-        if end == PageEnd::Taken && !has_more {
+        if end == PageEnd::Taken && !has_more && expanded.is_empty() {
             session.catch_up_mut().end_notifications();
         }
         for frame in frames {
@@ -275,7 +282,7 @@ impl Core {
                 told = frame;
             }
         }
-        let next = catch_up.next_request();
+        let next = if session.knows_rooms { catch_up.next_request() } else { None };
         let (tenant, user_id) = (session.tenant, session.user.clone());
         session.drop_finished_catch_up();
         if let Some(frame) = told {

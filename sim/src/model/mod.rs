@@ -2,16 +2,18 @@
 
 mod changes;
 mod messages;
+mod notifications;
 mod subscriptions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use chatapi_core::model::{Message, Role, RoomType};
 use chatapi_core::store::{AppendOutcome, CreatedRoom, NewMessage, NewRoom, StoreReply, StoreRequest};
-use chatapi_core::{RoomId, Seq, TenantKey, UserId};
+use chatapi_core::{NotificationKey, RoomId, Seq, TenantKey, UserId};
 
 use crate::invariant::{Checked, ensure};
 pub use messages::{ModelMessage, Shown, Version};
+pub use notifications::ModelNotification;
 pub use subscriptions::ModelSubscription;
 
 /// For how long an idempotency key is remembered, in milliseconds of the wall clock: 24 h (protocol, section 5).
@@ -27,6 +29,9 @@ pub struct Model {
     by_age: Vec<RoomId>,
     newest_ids: BTreeMap<&'static str, String>,
     subscriptions: BTreeMap<(u8, u64), ModelSubscription>,
+    notifications: BTreeMap<NotificationKey, ModelNotification>,
+    /// How often the server has begun a life.
+    incarnation: u64,
 }
 
 /// A room.
@@ -138,6 +143,14 @@ impl Model {
             }
             (StoreRequest::Unsubscribe { tenant, user_id, subscription_id }, StoreReply::Unsubscribed { existed }) => {
                 self.unsubscribe(*tenant, user_id, *subscription_id, *existed)
+            }
+            (StoreRequest::Notify(new), StoreReply::Notified(Ok(key))) => self.notify(new, *key),
+            (StoreRequest::ExpandNotification { notification, limit }, StoreReply::Expanded(Some(expansion))) => {
+                self.expand(*notification, *limit, expansion)
+            }
+            (StoreRequest::ConfirmNotifications { tenant, user_id, notifications }, _) => {
+                self.confirm(*tenant, user_id, notifications);
+                Ok(())
             }
             _ => Ok(()),
         }

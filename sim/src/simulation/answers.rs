@@ -126,7 +126,8 @@ impl Simulation {
                 | Asked::ChangeRoom { .. }
                 | Asked::Subscribe { .. }
                 | Asked::ListSubscriptions
-                | Asked::Unsubscribe { .. }),
+                | Asked::Unsubscribe { .. }
+                | Asked::Notify { .. }),
                 success,
             ) => self.check_resource(who, asked, success),
             (Asked::Token, Success::Token(token)) => {

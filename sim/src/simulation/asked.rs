@@ -55,6 +55,12 @@ impl Simulation {
                 |asked| matches!(asked, Asked::Subscribe { topic: wanted } if wanted == topic),
             )?;
         }
+        if let StoreRequest::Notify(new) = request {
+            self.check_notify(new)?;
+        }
+        if let StoreRequest::ConfirmNotifications { user_id, notifications, .. } = request {
+            self.check_confirm(user_id, notifications)?;
+        }
         if let StoreRequest::Unsubscribe { user_id, subscription_id, .. } = request {
             let actor = Actor::User(user_id.clone());
             self.check_wish(

@@ -128,6 +128,20 @@ impl Simulation {
                     format!(r#"{{"type":"ack","room_id":"{room_id}","seq":{seq},"request_id":"{request_id}"}}"#);
                 (frame, Owed::Ack { room_id, seq, head_then }, true)
             }
+            ClientFrame::StartTyping(room) | ClientFrame::StopTyping(room) => {
+                let room_id = self.pick_room(who, room);
+                let kind = if matches!(frame, ClientFrame::StartTyping(_)) { "start" } else { "stop" };
+                let frame = format!(r#"{{"type":"typing.{kind}","room_id":"{room_id}","request_id":"{request_id}"}}"#);
+                (frame, Owed::Typing { room_id }, true)
+            }
+            ClientFrame::Subscribe(room, position) => {
+                let (frame, owed) = self.subscribe_frame((conn, who), &request_id, room, position);
+                (frame, owed, false)
+            }
+            ClientFrame::Resume(room, others, position) => {
+                let (frame, owed) = self.resume_frame((conn, who), &request_id, (room, others), position);
+                (frame, owed, false)
+            }
             ClientFrame::Ping => (format!(r#"{{"type":"ping","request_id":"{request_id}"}}"#), Owed::Pong, true),
         };
         if let Some(link) = self.links.get_mut(&conn) {
@@ -172,8 +186,13 @@ impl Simulation {
         };
         let tenant = link.who.tenant;
         link.heard(now);
+        let report = link.report_before_hearing(now);
         self.tell(|_| format!("  {conn:?} sends {text:.200}"));
+        if let Some(report) = report {
+            self.input(report)?;
+        }
         self.frame_refused = false;
+        self.sync_refused = false;
         self.input(Input::Frame { conn, frame: Box::new(parse_client_frame(text)) })?;
         if self.frame_refused {
             self.probes.hit(Probe::FrameRateLimited);
@@ -192,7 +211,7 @@ impl Simulation {
             }
             return Ok(());
         }
-        if !refused && self.links.get(&conn).is_none_or(|link| link.closed.is_some()) {
+        if self.sync_refused || !refused && self.links.get(&conn).is_none_or(|link| link.closed.is_some()) {
             // The refusal may not have fitted the queue any more.
             self.charge_perhaps(tenant, super::BucketName::Requests);
             return Ok(());

@@ -24,6 +24,7 @@ impl Simulation {
         if let (Input::Handshake { conn, .. }, true) = (&input, self.saboteur.is_some()) {
             credentials = self.credentials_of(*conn);
         }
+        let happening = self.happening(&input);
         let Some(process) = self.process.as_mut().filter(|process| process.phase != Phase::Stopped) else {
             return Ok(());
         };
@@ -65,6 +66,7 @@ impl Simulation {
         );
         self.effects_of_last_input = effects.len();
         self.carry_out(effects)?;
+        self.check_told(happening)?;
         self.check_cap()?;
         self.handling = Handling::Other;
         self.check_shutdown()
@@ -121,7 +123,12 @@ impl Simulation {
             outside.next().map(|link| link.conn)
         };
         let anyone = self.links.keys().next().copied();
-        saboteur.on_effects(effects, is_stopped, others, strangers, anyone);
+        let fellow = |conns: &[ConnId]| {
+            let tenant = self.links.get(conns.first()?)?.who.tenant;
+            let users: Vec<_> = conns.iter().filter_map(|conn| Some(&self.links.get(conn)?.user)).collect();
+            open().find(|link| link.who.tenant == tenant && !users.contains(&&link.user)).map(|link| link.conn)
+        };
+        saboteur.on_effects(effects, is_stopped, others, strangers, fellow, anyone);
         self.saboteur = Some(saboteur);
     }
 
@@ -132,7 +139,9 @@ impl Simulation {
             saboteur.on_submit(&mut request);
         }
         self.check_asked(&request)?;
-        self.stores_of_last_input += 1;
+        self.note_asked(op, &request);
+        // Whoever is heard of confirms what it was sent, whatever becomes of its frame.
+        self.stores_of_last_input += usize::from(!matches!(request, StoreRequest::ConfirmNotifications { .. }));
         if let Some(tenant) = self.charged_tenant(&request) {
             self.charge(tenant, BucketName::Requests, true, "a request")?;
         }
@@ -234,10 +243,12 @@ impl Simulation {
         ensure!(is_running, CleanShutdown, "{conn:?} was accepted during a shutdown");
         self.charge(who.tenant, BucketName::Connects, true, "a connect")?;
         let mut link = Link::new(conn, who, user.clone(), *sync, now);
+        link.sent.failures_at_start = self.failures;
         for (room_id, room) in self.model.rooms_of(user) {
             link.sent.stood_at.insert(room_id.clone(), (room.last_ack(user), room.head()));
         }
         self.accepted.push(link.user.clone());
+        self.hearing.of_input.accepted.push(conn);
         self.links.insert(conn, link);
         if outstanding.is_abandoned {
             // The socket was gone before its answer came: the driver says so.
@@ -280,6 +291,8 @@ impl Simulation {
         let cap = self.setup.connections_per_user as usize;
         let link = self.open_link_of(conn)?;
         link.closed = Some(reason);
+        self.hearing.of_input.closed.push(conn);
+        let link = &self.links[&conn];
         let (who, user) = (link.who, link.user.clone());
         let silent = (now - link.last_heard).0;
         let is_new = !link.sent.connected;
@@ -356,7 +369,8 @@ impl Simulation {
     fn on_event(&mut self, event: &Event) {
         match event {
             Event::RoomRecovered { .. } => self.probes.hit(Probe::RoomRecovered),
-            Event::StoreTimedOut { .. } => {
+            Event::StoreTimedOut { op } => {
+                self.hearing.give_up(*op);
                 self.note_failure();
                 self.probes.hit(Probe::StoreTimedOut);
             }

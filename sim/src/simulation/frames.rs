@@ -6,6 +6,7 @@ use chatapi_core::ws::Frame;
 use chatapi_core::{ConnId, RoomId, UserId};
 use serde::Deserialize;
 
+use super::hearing::Typed;
 use super::link::{Link, Owed, Told, WAITING_BYTES_MAX, WAITING_FRAMES_MAX};
 use super::{Phase, Simulation};
 use crate::action::Peer;
@@ -15,11 +16,11 @@ use crate::probe::Probe;
 
 /// A server frame, as a client reads it.
 #[derive(Debug, Deserialize)]
-struct Seen<'a> {
+pub(super) struct Seen<'a> {
     #[serde(borrow)]
     r#type: Cow<'a, str>,
     #[serde(borrow, default)]
-    room_id: Option<Cow<'a, str>>,
+    pub(super) room_id: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     message_id: Option<Cow<'a, str>>,
     #[serde(default)]
@@ -51,11 +52,23 @@ struct Seen<'a> {
     #[serde(borrow, default)]
     code: Option<Cow<'a, str>>,
     #[serde(default)]
-    rooms: Option<u64>,
+    pub(super) rooms: Option<u64>,
     #[serde(default)]
-    messages: Option<u64>,
+    pub(super) messages: Option<u64>,
     #[serde(borrow, default)]
-    truncated: Option<std::collections::BTreeMap<Cow<'a, str>, u64>>,
+    pub(super) truncated: Option<std::collections::BTreeMap<Cow<'a, str>, u64>>,
+    #[serde(default)]
+    pub(super) last_seq: Option<u64>,
+    #[serde(borrow, default)]
+    action: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) notification_id: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) topic: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) payload: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) timestamp: Option<i64>,
     #[serde(default)]
     reconnect_after_ms: Option<u64>,
 }
@@ -138,7 +151,12 @@ impl Simulation {
                 self.check_membership(who, &RoomId::new(seen.room_id.as_deref().unwrap_or_default()))?;
             }
             "presence.update" => self.check_presence(conn, seen)?,
-            "sync.complete" => self.check_sync(conn, seen)?,
+            "typing" => self.check_typing_frame(conn, seen)?,
+            "notification" => self.check_notification_frame(conn, seen)?,
+            "sync.complete" => match seen.request_id.as_deref() {
+                Some(request_id) => self.check_sync_again(conn, request_id, seen)?,
+                None => self.check_sync(conn, seen)?,
+            },
             "error" => self.check_error_frame(conn, seen)?,
             "pong" => ensure!(seen.request_id.is_some(), OneAnswer, "{conn:?} is sent a pong that nobody asked for"),
             "server.shutdown" => {
@@ -165,7 +183,14 @@ impl Simulation {
             return Ok(());
         };
         let fits = match (&owed, seen.r#type.as_ref()) {
-            (_, "error") => return self.check_frame_refusal(conn, &owed, seen.code.as_deref().unwrap_or_default()),
+            (owed, "error") => {
+                let code = seen.code.as_deref().unwrap_or_default();
+                if *owed == Owed::Sync {
+                    self.check_sync_refusal(conn, request_id, code)?;
+                }
+                return self.check_frame_refusal(conn, owed, code);
+            }
+            (Owed::Sync, "sync.complete") => true,
             (Owed::Message { room_id, content }, "message") => {
                 let message = self.model.message(room_id, seen.seq.unwrap_or(0));
                 seen.room_id.as_deref() == Some(room_id.as_str())
@@ -175,7 +200,7 @@ impl Simulation {
                 seen.room_id.as_deref() == Some(room_id.as_str()) && seen.seq.is_some_and(|told| told >= *seq)
             }
             (Owed::Pong, "pong") => true,
-            (Owed::Message { .. } | Owed::Ack { .. } | Owed::Pong, _) => false,
+            (Owed::Message { .. } | Owed::Ack { .. } | Owed::Typing { .. } | Owed::Sync | Owed::Pong, _) => false,
         };
         ensure!(fits, OneAnswer, "{conn:?} is answered {request_id}, which wants {owed:?}, with {seen:?}");
         Ok(())
@@ -190,6 +215,10 @@ impl Simulation {
         let code = seen.code.as_deref().unwrap_or_default();
         if code == "RATE_LIMIT_EXCEEDED" {
             self.frame_refused = true;
+            if seen.request_id.as_deref().is_some_and(|request_id| self.has_many_syncs(conn, request_id)) {
+                self.sync_refused = true;
+                self.probes.hit(Probe::TooManySyncs);
+            }
             ensure!(
                 seen.retry_after_ms.is_some_and(|after| (1..=1_000).contains(&after)),
                 RateLimit,
@@ -205,14 +234,16 @@ impl Simulation {
             return Ok(());
         };
         let room_id = match owed {
-            Owed::Message { room_id, .. } | Owed::Ack { room_id, .. } => Some(room_id),
-            Owed::Pong => None,
+            Owed::Message { room_id, .. } | Owed::Ack { room_id, .. } | Owed::Typing { room_id } => Some(room_id),
+            Owed::Sync | Owed::Pong => None,
         };
         let allowed: &[&str] = match owed {
             Owed::Message { .. } => {
                 &["NOT_FOUND", "AUTHORIZATION_ERROR", "IDEMPOTENCY_KEY_REUSED", "PAYLOAD_TOO_LARGE"]
             }
             Owed::Ack { .. } => &["NOT_FOUND", "AUTHORIZATION_ERROR", "VALIDATION_ERROR"],
+            Owed::Typing { .. } => &["NOT_FOUND", "AUTHORIZATION_ERROR"],
+            Owed::Sync => &["NOT_FOUND", "AUTHORIZATION_ERROR", "VALIDATION_ERROR"],
             Owed::Pong => &[],
         };
         ensure!(
@@ -279,6 +310,12 @@ impl Simulation {
         };
         let head = self.head(&room_id);
         let link = self.open_link_of(conn)?;
+        if link.begins_anew(&room_id, seq, acked) {
+            let first = link.sent.first.get(&room_id).copied().unwrap_or(seq);
+            let is_apart = link.sent.positions.get(&room_id).is_none_or(|last| seq > last + 1);
+            link.sent.first.insert(room_id.clone(), if is_apart { seq } else { first.min(seq) });
+            link.sent.positions.insert(room_id.clone(), seq - 1);
+        }
         match link.sent.positions.get(&room_id).copied() {
             Some(last) => ensure!(
                 seq == last + 1,
@@ -351,9 +388,16 @@ impl Simulation {
         let (room_id, user) = (RoomId::new(room_id), UserId::new(user));
         let who = self.links.get(&conn).map(|link| link.who);
         self.check_membership(who, &room_id)?;
+        let is_large = self.is_surely_large(&room_id);
         let durable = self.model.room(&room_id).map_or(0, |room| room.last_ack(&user));
         ensure!(seq <= durable, DurableFirst, "{conn:?} hears that {user} acknowledged {seq}, durable is {durable}");
         let link = self.open_link_of(conn)?;
+        ensure!(
+            user == link.user || !is_large,
+            MembersOnly,
+            "{conn:?} of {} hears of an ack of {user} in {room_id}, a large room",
+            link.user
+        );
         let earlier = link.sent.acks.insert((room_id.clone(), user.clone()), seq).unwrap_or(0);
         ensure!(
             seq > earlier || seen.request_id.is_some(),
@@ -368,8 +412,20 @@ impl Simulation {
         Ok(())
     }
 
+    /// Of a typing hear the other members.
+    fn check_typing_frame(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+        let room_id = RoomId::new(seen.room_id.as_deref().unwrap_or_default());
+        let who = self.links.get(&conn).map(|link| link.who);
+        self.check_membership(who, &room_id)?;
+        let user = UserId::new(seen.user_id.as_deref().unwrap_or_default());
+        let starts = seen.action.as_deref() == Some("start");
+        ensure!(starts || seen.action.as_deref() == Some("stop"), Presence, "{conn:?} is told {seen:?}");
+        self.hearing.of_input.typing.push(Typed { conn, room_id, user, starts });
+        Ok(())
+    }
+
     /// Of a user's presence hear those who share a room with the user, and not the user.
-    fn check_presence(&self, conn: ConnId, seen: &Seen<'_>) -> Checked {
+    fn check_presence(&mut self, conn: ConnId, seen: &Seen<'_>) -> Checked {
         let (Some(link), Some(user)) = (self.links.get(&conn), seen.user_id.as_deref().map(UserId::new)) else {
             ensure!(false, OneAnswer, "{conn:?} is sent a presence without a user");
             return Ok(());
@@ -382,6 +438,7 @@ impl Simulation {
             link.user,
             seen.status
         );
+        self.hearing.of_input.presence.push((conn, user, seen.status.as_deref() == Some("online")));
         Ok(())
     }
 

@@ -8,10 +8,15 @@ use chatapi_core::{
 };
 
 use super::bucket::Debt;
+use super::notifications::SentNotifications;
+use super::presence::Heard;
+use super::syncing::Sync;
 use crate::action::{Peer, Who};
 
 /// A flush is reported with the first write that is so much later than the last report.
 const REPORT_INTERVAL: Micros = Micros::from_secs(5);
+/// Before what a peer says it is reported too, so that the core knows what the peer may have read: once in so long.
+const REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS: Micros = Micros::from_millis(20);
 /// What `ping`, `ack` and `typing` frames may come to in a second on a connection (protocol, section 2).
 const CONTROL_FRAMES_PER_SECOND: u32 = 50;
 /// What waits for a connection at the most (protocol, section 7).
@@ -38,6 +43,12 @@ pub(crate) struct Link {
     /// The first ping since it was heard of.
     pub(crate) pinged: Option<MonoMicros>,
     pub(crate) invalid_in_a_row: u32,
+    /// How many frames were ever queued.
+    pub(crate) frames_queued: u64,
+    /// How many had left for the wire when it was last heard of.
+    pub(crate) frames_heard_past: u64,
+    /// The most bytes and frames that the core can have counted as waiting.
+    pub(crate) most_counted: (u64, usize),
     queue: VecDeque<Waiting>,
     queued_bytes: u64,
     queued_frames: usize,
@@ -46,6 +57,7 @@ pub(crate) struct Link {
     was_full: bool,
     peer_reads: bool,
     last_report: MonoMicros,
+    last_report_to_a_speaker: Option<MonoMicros>,
 }
 
 /// What a connection was sent.
@@ -64,6 +76,11 @@ pub(crate) struct Sent {
     pub(crate) acks: BTreeMap<(RoomId, UserId), u64>,
     /// How far the user had acknowledged, and the newest number, when the connection was accepted.
     pub(crate) stood_at: BTreeMap<RoomId, (u64, u64)>,
+    /// What its client asked to be sent again, in this order.
+    pub(crate) syncs: VecDeque<Sync>,
+    /// What it heard of who is online.
+    pub(crate) presence: BTreeMap<UserId, Heard>,
+    pub(crate) notifications: SentNotifications,
     /// `message` frames before `sync.complete`.
     pub(crate) before_sync: u64,
     /// What `sync.complete` said.
@@ -71,6 +88,8 @@ pub(crate) struct Sent {
     /// How far everyone had acknowledged by then, and how often the store had failed.
     pub(crate) acks_by_then: BTreeMap<(RoomId, UserId), u64>,
     pub(crate) failures_by_then: u64,
+    /// How often it had when the connection was accepted.
+    pub(crate) failures_at_start: u64,
 }
 
 /// What a `sync.complete` says.
@@ -88,6 +107,10 @@ pub(crate) enum Owed {
     Message { room_id: RoomId, content: String },
     /// `ack.received` for at least this number.
     Ack { room_id: RoomId, seq: u64, head_then: u64 },
+    /// Nothing, unless it is refused.
+    Typing { room_id: RoomId },
+    /// `sync.complete`, which is looked at elsewhere.
+    Sync,
     /// `pong`.
     Pong,
 }
@@ -114,6 +137,9 @@ impl Link {
             last_heard: now,
             pinged: None,
             invalid_in_a_row: 0,
+            frames_queued: 0,
+            frames_heard_past: 0,
+            most_counted: (0, 0),
             queue: VecDeque::new(),
             queued_bytes: 0,
             queued_frames: 0,
@@ -122,6 +148,7 @@ impl Link {
             was_full: false,
             peer_reads: false,
             last_report: now,
+            last_report_to_a_speaker: None,
         }
     }
 
@@ -130,6 +157,11 @@ impl Link {
         self.queue.push_back(Waiting::Frame(size_bytes));
         self.queued_bytes += size_bytes;
         self.queued_frames += 1;
+        self.frames_queued += 1;
+        let (most_bytes, most_frames) = self.most_counted;
+        let counted_frames = self.queued_frames + self.unreported_frames as usize;
+        self.most_counted =
+            (most_bytes.max(self.queued_bytes + self.unreported_bytes), most_frames.max(counted_frames));
     }
 
     pub(crate) fn queue_ping(&mut self, now: MonoMicros) {
@@ -141,6 +173,27 @@ impl Link {
     pub(crate) const fn heard(&mut self, now: MonoMicros) {
         self.last_heard = now;
         self.pinged = None;
+        self.frames_heard_past = self.frames_queued - self.queued_frames as u64;
+    }
+
+    /// What the core is to be told of before it hears of a frame or sign of life.
+    pub(crate) fn report_before_hearing(&mut self, now: MonoMicros) -> Option<Input> {
+        let is_due = |at: MonoMicros| now - at >= REPORT_INTERVAL_OF_A_PEER_THAT_SPEAKS;
+        if self.unreported_frames == 0 || self.closed.is_some() || !self.last_report_to_a_speaker.is_none_or(is_due) {
+            return None;
+        }
+        self.last_report_to_a_speaker = Some(now);
+        Some(self.report(now))
+    }
+
+    fn report(&mut self, now: MonoMicros) -> Input {
+        self.last_report = now;
+        Input::Flushed {
+            conn: self.conn,
+            frames: std::mem::take(&mut self.unreported_frames),
+            size_bytes: std::mem::take(&mut self.unreported_bytes),
+            peer_reads: std::mem::take(&mut self.peer_reads),
+        }
     }
 
     /// Whether it was sent a message.
@@ -192,19 +245,14 @@ impl Link {
         self.peer_reads |= self.peer == Peer::Reads && std::mem::take(&mut self.was_full);
         let is_much = self.unreported_bytes >= FLUSH_REPORT_BYTES || self.unreported_frames >= FLUSH_REPORT_FRAMES;
         if self.closed.is_none() && (is_much || self.peer_reads || now - self.last_report >= REPORT_INTERVAL) {
-            self.last_report = now;
             if self.peer_reads {
                 self.heard(now);
             }
-            inputs.push(Input::Flushed {
-                conn: self.conn,
-                frames: std::mem::take(&mut self.unreported_frames),
-                size_bytes: std::mem::take(&mut self.unreported_bytes),
-                peer_reads: std::mem::take(&mut self.peer_reads),
-            });
+            inputs.push(self.report(now));
         }
         if pinged && self.peer == Peer::Reads && self.closed.is_none() {
             self.heard(now);
+            inputs.extend(self.report_before_hearing(now));
             inputs.push(Input::Heard { conn: self.conn });
         }
         inputs

@@ -8,6 +8,8 @@
 //! | `effects.rs` | what the core wants done, checked as it comes |
 //! | `answers.rs`, `refusals.rs`, `resource_answers.rs` | what clients were answered, compared with the model |
 //! | `frames.rs` | what connections were sent, compared with the model |
+//! | `hearing.rs`, `presence.rs`, `typing.rs` | who can hear of what; who is online, who types |
+//! | `syncing.rs`, `notifications.rs` | what is sent again; notifications |
 //! | `asked.rs` | what the core asks of the store, compared with what clients asked |
 //! | `live.rs` | what must have reached everyone once nothing is under way |
 //! | `peace.rs` | the second phase: faults stop, and every obligation must be met |
@@ -19,9 +21,12 @@ mod bucket;
 pub(crate) mod clients;
 mod effects;
 mod frames;
+mod hearing;
 mod link;
 mod live;
+mod notifications;
 mod peace;
+mod presence;
 mod process;
 mod refusals;
 mod requests;
@@ -30,7 +35,9 @@ mod resources;
 mod sockets;
 mod staged_store;
 mod storing;
+mod syncing;
 mod time;
+mod typing;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +56,7 @@ use crate::story::Story;
 use crate::trace::Trace;
 use bucket::Debt;
 use effects::{Failing, Handling};
+use hearing::Hearing;
 use link::Link;
 use requests::Asked;
 use staged_store::StagedStore;
@@ -112,6 +120,11 @@ pub struct Simulation {
     garbage_of: Option<ConnId>,
     /// The frame under way was refused by the rate limit.
     frame_refused: bool,
+    /// The same, because too many syncs wait.
+    sync_refused: bool,
+    hearing: Hearing,
+    /// How many messages each room had when a process died last.
+    heads_at_crash: BTreeMap<RoomId, u64>,
     /// Who was let in by the input under way.
     accepted: Vec<UserId>,
     /// Accepted connections whose sockets had gone.
@@ -254,6 +267,9 @@ impl Simulation {
             stores_of_last_input: 0,
             garbage_of: None,
             frame_refused: false,
+            sync_refused: false,
+            hearing: Hearing::default(),
+            heads_at_crash: BTreeMap::new(),
             accepted: Vec::new(),
             gone: Vec::new(),
         }

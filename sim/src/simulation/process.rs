@@ -3,6 +3,7 @@
 use chatapi_core::store::{NewMessage, StoreRequest};
 use chatapi_core::{Config, Core, Input, MessageId, Micros, OpId, RoomId, Seq, TimerKind, UnixMillis};
 
+use super::hearing::Hearing;
 use super::{Limits, Phase, Process, Simulation, WALL_START_MS, user_id};
 use crate::action::Who;
 use crate::invariant::Checked;
@@ -16,8 +17,10 @@ impl Simulation {
         }
         self.check_answered_survived()?;
         self.incarnation += 1;
+        self.model.begin_life(self.incarnation);
         let config = Config {
             max_connections_per_user: self.setup.connections_per_user,
+            large_room_members: self.setup.large_room_members,
             shutdown_drain_timeout: Micros::from_millis(self.setup.drain_timeout_ms),
             ..Config::default()
         };
@@ -74,6 +77,11 @@ impl Simulation {
     pub(super) fn end_process(&mut self) {
         self.process = None;
         self.links.clear();
+        self.hearing = Hearing::default();
+        self.heads_at_crash = self.model.rooms().iter().map(|room_id| (room_id.clone(), self.head(room_id))).collect();
+        if self.model.unexpanded().is_some_and(|known| !known.named.is_empty()) {
+            self.probes.hit(Probe::CrashWhileExpanding);
+        }
         for (_, outstanding) in std::mem::take(&mut self.requests) {
             self.note_lost_answer(&outstanding.asked);
         }

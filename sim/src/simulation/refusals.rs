@@ -23,6 +23,7 @@ impl Simulation {
             | Asked::ListPresence(room_id)
             | Asked::ListReceipts(room_id)
             | Asked::ChangeRoom { room_id, .. } => Some(room_id),
+            Asked::Notify { announcement, .. } => announcement.room(),
             Asked::CreateTenant(_)
             | Asked::CreateRoom { .. }
             | Asked::ListRooms { .. }
@@ -111,6 +112,7 @@ impl Simulation {
                     | Asked::Subscribe { .. }
                     | Asked::ListSubscriptions
                     | Asked::Unsubscribe { .. }
+                    | Asked::Notify { .. }
                     | Asked::Token
                     | Asked::Nonsense { .. }
                     | Asked::Health

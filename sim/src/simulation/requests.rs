@@ -5,6 +5,7 @@ use chatapi_core::model::{Edit, Role, RoomType};
 use chatapi_core::{ConnId, Input, MessageId, RequestId, RoomId, UserId};
 
 use super::asked::{Wish, meta_of};
+use super::notifications::Announcement;
 use super::{Limits, MASTER_KEY, Outstanding, Simulation, Tenant, user_id};
 use crate::action::{Kind, Probe as Look, Rest, Who};
 use crate::invariant::{Checked, ensure};
@@ -30,6 +31,7 @@ pub(crate) enum Asked {
     Subscribe { topic: String },
     ListSubscriptions,
     Unsubscribe { id: u64, is_own: bool },
+    Notify { announcement: Announcement, by_tenant: bool },
     Token,
     Nonsense { status: u16 },
     Health,
@@ -47,6 +49,7 @@ impl Asked {
             Self::CreateRoom { by_tenant: true, .. }
                 | Self::DeleteMessage { by_tenant: true, .. }
                 | Self::ChangeRoom { by_tenant: true, .. }
+                | Self::Notify { by_tenant: true, .. }
         )
     }
 }
@@ -88,8 +91,9 @@ impl Simulation {
         }
         let rate = self.rate_of(number);
         let body = format!(
-            r#"{{"name":"<t{number}>","config":{{"rate_limit":{rate},"max_message_size":{}}}}}"#,
-            self.setup.max_message_size
+            r#"{{"name":"<t{number}>","config":{{"rate_limit":{rate},"max_message_size":{},"durable_notifications":{}}}}}"#,
+            self.setup.max_message_size,
+            self.setup.keeps_notifications(number)
         );
         let headers = [("x-master-key", MASTER_KEY.as_bytes())];
         self.ask(None, Asked::CreateTenant(number), ("POST", "/admin/tenants"), &headers, body.as_bytes())
@@ -155,6 +159,7 @@ impl Simulation {
             Rest::Message(room, position, on_message) => self.ask_of_message(who, *room, *position, *on_message),
             Rest::Room(room, on_room) => self.ask_of_room(who, *room, *on_room),
             Rest::Topic(on_topic) => self.ask_of_topics(who, *on_topic),
+            Rest::Notify(notify) => self.ask_notify(who, notify),
             Rest::Token => self.ask_as(who, Asked::Token, ("POST", "/ws/token"), None, b""),
             Rest::Nonsense(pick) => {
                 let (method, target, body, status) = NONSENSE[usize::from(*pick) % NONSENSE.len()];

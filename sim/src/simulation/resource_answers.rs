@@ -1,7 +1,7 @@
 //! What clients were answered about messages, rooms and subscriptions, compared with the model.
 
 use chatapi_core::RoomId;
-use chatapi_core::api::Success;
+use chatapi_core::api::{PresenceStatus, Success};
 use chatapi_core::model::{Message, Subscription};
 use chatapi_core::store::ReceiptPage;
 
@@ -45,6 +45,9 @@ impl Simulation {
                     MembersOnly,
                     "the presence in {room_id} is shown as {members:?}"
                 );
+                let wrong =
+                    members.iter().find(|(user, status)| self.is_online(user) != (*status == PresenceStatus::Online));
+                ensure!(wrong.is_none(), Presence, "in {room_id} {wrong:?} is shown");
                 Ok(())
             }
             (Asked::ListReceipts(room_id), Success::Receipts(page)) => {
@@ -70,6 +73,15 @@ impl Simulation {
                 let is_gone =
                     who.and_then(|who| self.model.subscription(who.tenant, id)).is_some_and(|one| one.is_gone);
                 ensure!(is_gone, DurableFirst, "{who:?} is told that {id} is given up");
+                Ok(())
+            }
+            (Asked::Notify { .. }, Success::Notified { notification_id, created_at }) => {
+                let known = self.model.notification(notification_id.as_str());
+                ensure!(
+                    known.is_some_and(|(_, known)| known.created_at_ms == created_at.0),
+                    DurableFirst,
+                    "{notification_id:?} of {created_at:?} is said to be stored, it is {known:?}"
+                );
                 Ok(())
             }
             (asked, success) => {
