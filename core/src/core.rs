@@ -286,7 +286,9 @@ impl Core {
             Step::ChangeMessage { origin, room_id, message_id } => {
                 self.on_message_changed(origin, room_id, message_id, tenant, result);
             }
-            Step::RefreshMessage => self.on_message_refreshed(result),
+            Step::RefreshMessage { room_id, message_id } => {
+                self.on_message_refreshed(room_id, message_id, tenant, result);
+            }
             Step::Type { origin, conn, room_id, action } => {
                 self.on_room_typed_in(origin, conn, &room_id, action, result);
             }
@@ -295,7 +297,7 @@ impl Core {
             }
             Step::ListExpansions => self.on_expansions_listed(result),
             Step::Expand { notification } => self.on_expanded(notification, result),
-            Step::Confirm => {}
+            Step::Confirm { conn } => self.confirm_notifications(conn),
             Step::Sweep => self.on_swept(result),
             Step::LoadPositions { conn } => self.on_positions(conn, op, result),
             Step::ReadNotifications { conn } => self.on_notifications_read(conn, op, result),
@@ -304,7 +306,7 @@ impl Core {
                 self.on_acknowledged(origin, room_id, user_id, tenant, result);
             }
             Step::LoadBacklog { conn, choice } => self.on_backlog(conn, choice, result),
-            Step::ReadFrames { conn, room_id } => self.on_frames_read(conn, room_id, op, result),
+            Step::ReadFrames { conn } => self.on_frames_read(conn, op, result),
             Step::ReadHead { room_id } => self.on_head(room_id, tenant, result),
         }
         self.resume_reading();

@@ -15,9 +15,9 @@ use crate::store::{
 use crate::time::UnixMillis;
 
 /// How many users a step expands a notification to.
-const USERS_PER_STEP: u32 = 128;
+const USERS_PER_STEP: u32 = 32;
 /// How many notifications are expanded at once; they take turns.
-const EXPANDING_MAX: usize = 16;
+const EXPANDING_MAX: usize = 8;
 /// How many wait to be expanded before further ones are refused.
 const WAITING_MAX: usize = 100_000;
 
@@ -43,7 +43,9 @@ enum Listing {
 
 impl Core {
     pub(crate) fn notify(&mut self, origin: Origin, tenant: TenantKey, notify: Notify) {
-        if self.expansions.waiting.len() >= WAITING_MAX {
+        // Asked before whoever is online is listed: that list may be long.
+        let is_full = !self.operations.has_room(Lane::Write, Some(tenant));
+        if is_full || self.expansions.waiting.len() >= WAITING_MAX {
             return self.answer(origin, Err(overloaded()));
         }
         let Notify { topic, payload, targets } = notify;
@@ -178,7 +180,8 @@ impl Core {
         }
     }
 
-    /// Forgets the notifications that reached a connection, which was just heard of.
+    /// Forgets the notifications that reached a connection, a few at a time: each may have a large payload, and the
+    /// writer is to be held for a moment only.
     pub(crate) fn confirm_notifications(&mut self, conn: ConnId) {
         let Some(session) = self.sessions.get_mut(conn).filter(|session| session.has_confirmed()) else {
             return;
@@ -189,7 +192,7 @@ impl Core {
         }
         let (user_id, notifications) = (session.user.clone(), session.take_confirmed());
         let request = StoreRequest::ConfirmNotifications { tenant, user_id, notifications };
-        self.submit(Some(tenant), Step::Confirm, request);
+        self.submit(Some(tenant), Step::Confirm { conn }, request);
     }
 }
 

@@ -100,7 +100,10 @@ pub(crate) enum Step {
         message_id: MessageId,
     },
     /// After an outcome was unknown: whether the message was changed.
-    RefreshMessage,
+    RefreshMessage {
+        room_id: RoomId,
+        message_id: MessageId,
+    },
     /// Whether the room exists that a member of none of its audience types in.
     Type {
         origin: Origin,
@@ -117,8 +120,10 @@ pub(crate) enum Step {
     Expand {
         notification: NotificationKey,
     },
-    /// Nobody waits for it.
-    Confirm,
+    /// More of the connection's may follow.
+    Confirm {
+        conn: ConnId,
+    },
     Sweep,
     LoadBacklog {
         conn: ConnId,
@@ -132,7 +137,6 @@ pub(crate) enum Step {
     },
     ReadFrames {
         conn: ConnId,
-        room_id: RoomId,
     },
     /// After an outcome was unknown: what of the room is stored.
     ReadHead {
@@ -340,15 +344,15 @@ impl Step {
             Self::LoadBacklog { conn, .. }
             | Self::LoadPositions { conn }
             | Self::ReadNotifications { conn }
-            | Self::ReadFrames { conn, .. } => Origin::Session(*conn),
+            | Self::ReadFrames { conn } => Origin::Session(*conn),
             Self::Boot
             | Self::CheckWritable
             | Self::ReadHead { .. }
             | Self::RefreshTenant { .. }
-            | Self::RefreshMessage
+            | Self::RefreshMessage { .. }
             | Self::ListExpansions
             | Self::Expand { .. }
-            | Self::Confirm
+            | Self::Confirm { .. }
             | Self::Sweep => Origin::Nobody,
         }
     }

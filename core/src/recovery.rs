@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::core::Core;
 use crate::effect::{Effect, Event};
-use crate::id::{RoomId, Seq, TenantId, TenantKey, UserId};
+use crate::id::{MessageId, RoomId, Seq, TenantId, TenantKey, UserId};
 use crate::operations::Step;
 use crate::store::{StoreReply, StoreRequest, StoreResult};
 use crate::time::{Micros, MonoMicros};
@@ -20,6 +20,8 @@ const RETRY_AFTER: Micros = Micros::from_secs(1);
 pub(crate) struct Recovery {
     boot: bool,
     rooms: BTreeMap<(TenantKey, RoomId), InDoubt>,
+    /// Messages whose change may be stored and was never reported.
+    messages: BTreeSet<(TenantKey, RoomId, MessageId)>,
     /// Tenants of which something may be stored that was never reported.
     tenants: BTreeSet<TenantId>,
     retry_at: Option<MonoMicros>,
@@ -37,6 +39,15 @@ struct InDoubt {
 impl Recovery {
     pub(crate) const fn next_retry(&self) -> Option<MonoMicros> {
         self.retry_at
+    }
+
+    /// Forgets that a user is to be in a room whose creation is in doubt: the user has left it.
+    pub(crate) fn forget_member(&mut self, tenant: TenantKey, room_id: &RoomId, user_id: &UserId) {
+        if !self.rooms.is_empty()
+            && let Some(in_doubt) = self.rooms.get_mut(&(tenant, room_id.clone()))
+        {
+            in_doubt.members.retain(|member| member != user_id);
+        }
     }
 
     fn retry_after(&mut self, now: MonoMicros) {
@@ -99,6 +110,35 @@ impl Core {
         self.recovery.rooms.remove(&(tenant, room_id));
     }
 
+    /// Reads a message, because a change of it may be stored that was never reported. It is read in order with the changes,
+    /// so that no older state is told after a newer one.
+    pub(crate) fn recover_message(&mut self, tenant: TenantKey, room_id: RoomId, message_id: MessageId) {
+        let request = StoreRequest::RereadMessage { tenant, room_id: room_id.clone(), message_id: message_id.clone() };
+        self.submit(Some(tenant), Step::RefreshMessage { room_id, message_id }, request);
+    }
+
+    /// Tells of a change whose outcome was unknown, if it turns out to be stored.
+    pub(crate) fn on_message_refreshed(
+        &mut self,
+        room_id: RoomId,
+        message_id: MessageId,
+        tenant: Option<TenantKey>,
+        result: StoreResult,
+    ) {
+        match (result, tenant) {
+            (Ok(StoreReply::Message(Ok(message))), _)
+                if message.edited_at.is_some() || message.deleted_at.is_some() =>
+            {
+                self.publish_change(&message);
+            }
+            (Ok(StoreReply::Message(_)), _) | (_, None) => {}
+            (Ok(_) | Err(_), Some(tenant)) => {
+                self.recovery.messages.insert((tenant, room_id, message_id));
+                self.retry_later();
+            }
+        }
+    }
+
     /// Reads a tenant, because a change of it may be stored that was never reported.
     pub(crate) fn recover_tenant(&mut self, tenant_id: TenantId) {
         let request = StoreRequest::ReadTenant { tenant_id: tenant_id.clone() };
@@ -137,6 +177,9 @@ impl Core {
         let unread: Vec<(TenantKey, RoomId)> = unread.map(|(room, _)| room.clone()).collect();
         for (tenant, room_id) in unread {
             self.recover_room(tenant, room_id, Vec::new());
+        }
+        for (tenant, room_id, message_id) in std::mem::take(&mut self.recovery.messages) {
+            self.recover_message(tenant, room_id, message_id);
         }
         for tenant_id in std::mem::take(&mut self.recovery.tenants) {
             self.recover_tenant(tenant_id);

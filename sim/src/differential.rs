@@ -65,6 +65,7 @@ kinds![
     AppendMessage,
     ReadMessages,
     ReadMessage,
+    RereadMessage,
     EditMessage,
     DeleteMessage,
     Acknowledge,

@@ -1,6 +1,6 @@
 //! Which step does what.
 
-use chatapi_core::store::{StoreReply, StoreRequest};
+use chatapi_core::store::{Actor, StoreReply, StoreRequest};
 use rusqlite::Connection;
 
 use crate::append::Appender;
@@ -42,6 +42,7 @@ pub(crate) const fn changes(request: &StoreRequest) -> bool {
         | StoreRequest::ListReceipts { .. }
         | StoreRequest::ReadMessages { .. }
         | StoreRequest::ReadMessage { .. }
+        | StoreRequest::RereadMessage { .. }
         | StoreRequest::LoadBacklog { .. }
         | StoreRequest::LoadPositions { .. }
         | StoreRequest::ReadFrames { .. }
@@ -115,6 +116,7 @@ pub(crate) fn carry_out(
         | StoreRequest::ListReceipts { .. }
         | StoreRequest::ReadMessages { .. }
         | StoreRequest::ReadMessage { .. }
+        | StoreRequest::RereadMessage { .. }
         | StoreRequest::LoadBacklog { .. }
         | StoreRequest::LoadPositions { .. }
         | StoreRequest::ReadFrames { .. }
@@ -169,6 +171,7 @@ fn prepare(connection: &Connection, appender: &mut Appender, request: &StoreRequ
         | StoreRequest::ListReceipts { .. }
         | StoreRequest::ReadMessages { .. }
         | StoreRequest::ReadMessage { .. }
+        | StoreRequest::RereadMessage { .. }
         | StoreRequest::LoadBacklog { .. }
         | StoreRequest::LoadPositions { .. }
         | StoreRequest::ReadFrames { .. }
@@ -208,14 +211,17 @@ pub(crate) fn read(connection: &Connection, request: &StoreRequest) -> rusqlite:
         StoreRequest::ReadMessage { tenant, room_id, message_id, actor } => {
             StoreReply::Message(messages::read(connection, *tenant, room_id, message_id, actor)?)
         }
+        StoreRequest::RereadMessage { tenant, room_id, message_id } => {
+            StoreReply::Message(messages::read(connection, *tenant, room_id, message_id, &Actor::Tenant)?)
+        }
         StoreRequest::LoadBacklog { tenant, user_id } => {
             StoreReply::Backlog(positions::backlog(connection, *tenant, user_id)?)
         }
         StoreRequest::LoadPositions { tenant, user_id, rooms } => {
             StoreReply::Positions(positions::positions(connection, *tenant, user_id, rooms)?)
         }
-        StoreRequest::ReadFrames { tenant, room_id, after, bounds } => {
-            StoreReply::Frames(history::frames(connection, *tenant, room_id, *after, *bounds)?)
+        StoreRequest::ReadFrames { tenant, rooms, bounds } => {
+            StoreReply::Frames(history::frames(connection, *tenant, rooms, *bounds)?)
         }
         StoreRequest::ReadHead { tenant, room_id } => StoreReply::Head(positions::head(connection, *tenant, room_id)?),
         StoreRequest::ListExpansions => StoreReply::Expansions(notifications::list_expansions(connection)?),

@@ -26,15 +26,22 @@ pub(crate) fn page(
 pub(crate) fn frames(
     connection: &Connection,
     tenant: TenantKey,
-    room_id: &RoomId,
-    after: Seq,
+    rooms: &[(RoomId, Seq)],
     bounds: PageBounds,
-) -> rusqlite::Result<Vec<(Seq, Frame)>> {
-    let Some(room) = rooms::find(connection, tenant, room_id)? else {
-        return Ok(Vec::new());
-    };
-    let page = read_page(connection, room.key, room_id, HistoryRange::After(after), bounds)?;
-    Ok(page.messages.iter().map(|message| (message.seq, message_frame(message))).collect())
+) -> rusqlite::Result<Vec<Vec<(Seq, Frame)>>> {
+    let mut pages = Vec::with_capacity(rooms.len());
+    let mut left = Some(bounds);
+    for (room_id, after) in rooms {
+        let Some(bounds) = left else { break };
+        let Some(room) = rooms::find(connection, tenant, room_id)? else {
+            pages.push(Vec::new());
+            continue;
+        };
+        let page = read_page(connection, room.key, room_id, HistoryRange::After(*after), bounds)?;
+        pages.push(page.messages.iter().map(|message| (message.seq, message_frame(message))).collect());
+        left = bounds.left_after(&page);
+    }
+    Ok(pages)
 }
 
 fn read_page(

@@ -36,7 +36,15 @@ pub(crate) fn content(fields: &mut Object<'_>) -> Result<String, ApiError> {
 /// `room_id`, whatever it names.
 pub(crate) fn room_id(fields: &mut Object<'_>) -> Result<RoomId, ApiError> {
     let id = fields.required("room_id", Object::string)?;
-    Ok(RoomId::new(&id))
+    room_id_of(&id)
+}
+
+/// Longest id of a room, in bytes.
+const ROOM_ID_MAX_BYTES: usize = 128;
+
+/// An id that a room may have. What waits for the store holds these: no request may make it long.
+pub(crate) fn room_id_of(text: &str) -> Result<RoomId, ApiError> {
+    if text.len() > ROOM_ID_MAX_BYTES { Err(ApiError::no_room()) } else { Ok(RoomId::new(text)) }
 }
 
 /// The number of a message: an integer from 0 up.

@@ -139,22 +139,12 @@ impl Core {
             Ok(_) => Err(wrong_reply()),
             Err(failure) => {
                 if let Some(tenant) = tenant.filter(|_| failure == StoreFailure::OutcomeUnknown) {
-                    let request = StoreRequest::ReadMessage { tenant, room_id, message_id, actor: Actor::Tenant };
-                    self.submit(Some(tenant), Step::RefreshMessage, request);
+                    self.recover_message(tenant, room_id, message_id);
                 }
                 return self.refuse(origin, failure);
             }
         };
         self.answer(origin, answer);
-    }
-
-    /// Tells of a change whose outcome was unknown, if it turns out to be stored.
-    pub(crate) fn on_message_refreshed(&mut self, result: StoreResult) {
-        if let Ok(StoreReply::Message(Ok(message))) = result
-            && (message.edited_at.is_some() || message.deleted_at.is_some())
-        {
-            self.publish_change(&message);
-        }
     }
 
     fn check_size(&self, tenant: TenantKey, content: &str) -> Result<(), ApiError> {

@@ -223,6 +223,7 @@ fn in_request(request: &mut StoreRequest, f: &mut impl FnMut(Confidential<'_>)) 
         | StoreRequest::RemoveMember { tenant: _, room_id: _, actor: _, user_id: _, now: _ }
         | StoreRequest::ListReceipts { tenant: _, room_id: _, actor: _, after: _, limit: _ }
         | StoreRequest::ReadMessage { tenant: _, room_id: _, message_id: _, actor: _ }
+        | StoreRequest::RereadMessage { tenant: _, room_id: _, message_id: _ }
         | StoreRequest::EditMessage(_)
         | StoreRequest::DeleteMessage { tenant: _, room_id: _, message_id: _, actor: _, now: _ }
         | StoreRequest::LoadPositions { tenant: _, user_id: _, rooms: _ }
@@ -245,7 +246,7 @@ fn in_request(request: &mut StoreRequest, f: &mut impl FnMut(Confidential<'_>)) 
         | StoreRequest::ReadMessages { tenant: _, room_id: _, actor: _, range: _, bounds: _ }
         | StoreRequest::Acknowledge { tenant: _, room_id: _, user_id: _, seq: _, now: _ }
         | StoreRequest::LoadBacklog { tenant: _, user_id: _ }
-        | StoreRequest::ReadFrames { tenant: _, room_id: _, after: _, bounds: _ }
+        | StoreRequest::ReadFrames { tenant: _, rooms: _, bounds: _ }
         | StoreRequest::ReadHead { tenant: _, room_id: _ } => {}
     }
 }

@@ -59,6 +59,17 @@ pub struct PageBounds {
     pub size_bytes: u32,
 }
 
+impl PageBounds {
+    /// What a page of several rooms leaves for the next of them; `None` where it is full.
+    #[must_use]
+    pub fn left_after(self, taken: &MessagePage) -> Option<Self> {
+        let size_bytes: usize = taken.messages.iter().map(Message::size_on_wire_bytes).sum();
+        let messages = self.messages.saturating_sub(u32::try_from(taken.messages.len()).unwrap_or(u32::MAX));
+        let size_bytes = self.size_bytes.saturating_sub(u32::try_from(size_bytes).unwrap_or(u32::MAX));
+        (!taken.has_more && messages > 0 && size_bytes > 0).then_some(Self { messages, size_bytes })
+    }
+}
+
 /// A page of history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessagePage {

@@ -186,6 +186,15 @@ pub enum StoreRequest {
         /// Who asks.
         actor: Actor,
     },
+    /// The same for the core itself, in order with the changes. → [`StoreReply::Message`]
+    RereadMessage {
+        /// The tenant.
+        tenant: TenantKey,
+        /// The room.
+        room_id: RoomId,
+        /// The message.
+        message_id: MessageId,
+    },
     /// → [`StoreReply::MessageEdited`]
     EditMessage(Box<MessageEdit>),
     /// Empties a message; its number stays. → [`StoreReply::MessageDeleted`]
@@ -232,16 +241,15 @@ pub enum StoreRequest {
         /// The rooms, each once.
         rooms: Vec<RoomId>,
     },
-    /// The messages of a room past a cursor, as the frames to send, to someone who is a member.
-    /// → [`StoreReply::Frames`]
+    /// The messages of some rooms past cursors, as the frames to send, to someone who is a member. Room after room is
+    /// read within what the bounds leave, of each at least one message if there is any; where a room's messages do not
+    /// all fit, and where nothing is left, the rest of the rooms is not answered for. → [`StoreReply::Frames`]
     ReadFrames {
         /// The tenant.
         tenant: TenantKey,
-        /// The room.
-        room_id: RoomId,
-        /// Only messages past it.
-        after: Seq,
-        /// Where the page ends.
+        /// Each room once, with the number past which it is read.
+        rooms: Vec<(RoomId, Seq)>,
+        /// Where the page ends, of all rooms together.
         bounds: PageBounds,
     },
     /// The number of a room's newest message, in order with the changes. → [`StoreReply::Head`]
@@ -338,6 +346,7 @@ impl StoreRequest {
             | Self::AddMember(_)
             | Self::RemoveMember { .. }
             | Self::AppendMessage(_)
+            | Self::RereadMessage { .. }
             | Self::EditMessage(_)
             | Self::DeleteMessage { .. }
             | Self::Acknowledge { .. }
@@ -419,7 +428,7 @@ pub enum StoreReply {
     Appended(Result<Appended, AppendRefusal>),
     /// To [`StoreRequest::ReadMessages`].
     Messages(Result<MessagePage, AccessRefusal>),
-    /// To [`StoreRequest::ReadMessage`].
+    /// To [`StoreRequest::ReadMessage`] and [`StoreRequest::RereadMessage`].
     Message(Result<Message, ReadMessageRefusal>),
     /// To [`StoreRequest::EditMessage`]: as it now is.
     MessageEdited(Result<Message, EditMessageRefusal>),
@@ -431,8 +440,9 @@ pub enum StoreReply {
     Backlog(Backlog),
     /// To [`StoreRequest::LoadPositions`], in the order of the rooms asked for.
     Positions(Vec<Result<RoomPosition, AccessRefusal>>),
-    /// To [`StoreRequest::ReadFrames`]; empty where the room is gone.
-    Frames(Vec<(Seq, Frame)>),
+    /// To [`StoreRequest::ReadFrames`]: for each of the first rooms asked for what lies past its cursor, nothing where the
+    /// room is gone.
+    Frames(Vec<Vec<(Seq, Frame)>>),
     /// To [`StoreRequest::ReadHead`]; `None` where the room is gone.
     Head(Option<Seq>),
     /// To [`StoreRequest::Notify`].

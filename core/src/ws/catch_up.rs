@@ -14,7 +14,9 @@ use crate::store::BacklogRoom;
 const BACKLOG_MESSAGES_MAX: u64 = 1_000;
 /// How many request ids are kept for a connection: more than it may have waiting.
 const REQUEST_IDS_MAX: usize = 1_024;
-/// How many changes of messages are held for a page under way.
+/// How many rooms are read at once.
+const ROOMS_PER_READ: usize = 64;
+/// How many changes of messages are held for a room in a page under way.
 const HELD_CHANGES_MAX: usize = 1_024;
 /// How many notifications are noted that are expanded while a page is under way; past that the page is read again.
 const EXPANDED_MAX: usize = 1_024;
@@ -76,17 +78,31 @@ struct Reading {
 
 #[derive(Debug)]
 enum ReadingOf {
-    Room {
-        room_id: RoomId,
-        /// Changes of messages that the page may show as they were before: they are sent after it.
-        held: Vec<(Seq, Frame)>,
-    },
+    Rooms(Vec<RoomReading>),
     Notifications {
         /// Those that were expanded meanwhile: the page may show them or not.
         expanded: Vec<NotificationKey>,
     },
-    /// The cursor it was read for is gone: the page is dropped.
+    /// What it was read for is gone: the page is dropped.
     Nothing,
+}
+
+/// A room in a page under way.
+#[derive(Debug)]
+pub(crate) struct RoomReading {
+    pub(crate) room_id: RoomId,
+    pub(crate) cursor: CursorOfReading,
+    /// Changes of messages that the page may show as they were before: they are sent after it.
+    pub(crate) held: Vec<(Seq, Frame)>,
+}
+
+/// Whether what a page shows of a room is still wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CursorOfReading {
+    /// It follows the room's cursor.
+    Stands,
+    /// The cursor it was read for is gone.
+    Gone,
 }
 
 /// What is served now.
@@ -140,8 +156,11 @@ pub(crate) enum SyncEnd {
 /// What a connection is to read next.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum NextRead {
-    Room { room_id: RoomId, after: Seq },
-    Notifications { after: NotificationKey },
+    /// Each with its cursor.
+    Rooms(Vec<(RoomId, Seq)>),
+    Notifications {
+        after: NotificationKey,
+    },
 }
 
 /// How far a page was sent.
@@ -211,18 +230,14 @@ impl CatchUp {
         if seq <= sent_until {
             return ChangeRoute::Tell;
         }
-        match self.reading.as_mut().map(|reading| &mut reading.of) {
-            Some(ReadingOf::Room { room_id: read, held }) if read == room_id => {
-                if held.len() >= HELD_CHANGES_MAX {
-                    return ChangeRoute::Overflow;
-                }
-                held.push((seq, frame.clone()));
-                ChangeRoute::Held
-            }
-            Some(ReadingOf::Room { .. } | ReadingOf::Notifications { .. } | ReadingOf::Nothing) | None => {
-                ChangeRoute::Skip
-            }
+        let Some(reading) = self.reading_of(room_id) else {
+            return ChangeRoute::Skip;
+        };
+        if reading.held.len() >= HELD_CHANGES_MAX {
+            return ChangeRoute::Overflow;
         }
+        reading.held.push((seq, frame.clone()));
+        ChangeRoute::Held
     }
 
     /// Waits for the rooms of the connecting user: what the client asks for meanwhile is served behind the backlog.
@@ -328,24 +343,29 @@ impl CatchUp {
         if let Some(Sync { stage: SyncStage::Notifications { cursor }, .. }) = &self.sync {
             return Some(NextRead::Notifications { after: *cursor });
         }
-        let room_id = self.turns.front()?;
-        Some(NextRead::Room { room_id: room_id.clone(), after: self.rooms.get(room_id)?.cursor })
+        let next = self.turns.iter().take(ROOMS_PER_READ);
+        let rooms: Vec<_> =
+            next.filter_map(|room_id| Some((room_id.clone(), self.rooms.get(room_id)?.cursor))).collect();
+        (!rooms.is_empty()).then_some(NextRead::Rooms(rooms))
     }
 
     /// Notes that a page is under way.
     pub(crate) fn reads(&mut self, op: OpId, next: NextRead) {
         let of = match next {
-            NextRead::Room { room_id, .. } => ReadingOf::Room { room_id, held: Vec::new() },
+            NextRead::Rooms(rooms) => {
+                let reading = |(room_id, _)| RoomReading { room_id, cursor: CursorOfReading::Stands, held: Vec::new() };
+                ReadingOf::Rooms(rooms.into_iter().map(reading).collect())
+            }
             NextRead::Notifications { .. } => ReadingOf::Notifications { expanded: Vec::new() },
         };
         self.reading = Some(Reading { op, of });
     }
 
-    /// Notes that the page of a room read by `op` has come. Hands back the changes that were held for it, or `None` where
-    /// the page is to be dropped.
-    pub(crate) fn take_reading(&mut self, op: OpId) -> Option<Vec<(Seq, Frame)>> {
+    /// Notes that the page of rooms read by `op` has come. Hands back the rooms it was read for, or `None` where the page
+    /// is to be dropped.
+    pub(crate) fn take_reading(&mut self, op: OpId) -> Option<Vec<RoomReading>> {
         match self.reading.take_if(|reading| reading.op == op)?.of {
-            ReadingOf::Room { held, .. } => Some(held),
+            ReadingOf::Rooms(rooms) => Some(rooms),
             ReadingOf::Notifications { .. } | ReadingOf::Nothing => None,
         }
     }
@@ -355,7 +375,7 @@ impl CatchUp {
     pub(crate) fn take_notifications(&mut self, op: OpId) -> Option<Vec<NotificationKey>> {
         match self.reading.take_if(|reading| reading.op == op)?.of {
             ReadingOf::Notifications { expanded } => Some(expanded),
-            ReadingOf::Room { .. } | ReadingOf::Nothing => None,
+            ReadingOf::Rooms(_) | ReadingOf::Nothing => None,
         }
     }
 
@@ -395,14 +415,24 @@ impl CatchUp {
         if frames.is_empty() || room.cursor >= last_pushed {
             room.end_sync(self.sync.as_mut());
             self.rooms.remove(room_id);
-            // Pages are read of the first in turn alone.
+            // Pages are read of the first in turn.
             if self.turns.front() == Some(room_id) {
                 self.turns.pop_front();
             } else {
                 self.turns.retain(|turn| turn != room_id);
             }
         }
+        self.yield_turn(room_id);
         (frames, PageEnd::Taken)
+    }
+
+    /// Puts a room that was read and is not live yet behind the others, lest they wait for one that grows as fast as its
+    /// reader reads. While a sync is under way its rooms come one after another.
+    fn yield_turn(&mut self, room_id: &RoomId) {
+        let is_beyond_sync = self.rooms.get(room_id).is_some_and(|room| room.sync_until.is_none());
+        if is_beyond_sync && self.turns.front() == Some(room_id) {
+            self.turns.rotate_left(1);
+        }
     }
 
     /// How far a room was sent; `None` where it is live.
@@ -479,11 +509,19 @@ impl CatchUp {
         self.sync = None;
     }
 
+    /// A room in the page under way, if what it shows is still wanted.
+    fn reading_of(&mut self, room_id: &RoomId) -> Option<&mut RoomReading> {
+        match self.reading.as_mut().map(|reading| &mut reading.of) {
+            Some(ReadingOf::Rooms(rooms)) => rooms
+                .iter_mut()
+                .find(|reading| reading.room_id == *room_id && reading.cursor == CursorOfReading::Stands),
+            Some(ReadingOf::Notifications { .. } | ReadingOf::Nothing) | None => None,
+        }
+    }
+
     fn void_page_of(&mut self, room_id: &RoomId) {
-        if let Some(reading) = &mut self.reading
-            && matches!(&reading.of, ReadingOf::Room { room_id: read, .. } if read == room_id)
-        {
-            reading.of = ReadingOf::Nothing;
+        if let Some(reading) = self.reading_of(room_id) {
+            reading.cursor = CursorOfReading::Gone;
         }
     }
 }

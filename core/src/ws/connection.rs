@@ -121,7 +121,7 @@ impl Core {
         let Some(session) = self.sessions.get_mut(conn) else {
             return;
         };
-        session.heard(now);
+        session.said_something(now);
         let (tenant, user) = (session.tenant, session.user.clone());
         let ClientFrame { request_id, paid_by, command } = frame;
         session.invalid_in_a_row = if command.is_ok() { 0 } else { session.invalid_in_a_row.saturating_add(1) };
@@ -156,7 +156,7 @@ impl Core {
     pub(crate) fn on_heard(&mut self, conn: ConnId) {
         let now = self.now.mono;
         if let Some(session) = self.sessions.get_mut(conn) {
-            session.heard(now);
+            session.said_something(now);
         }
         self.confirm_notifications(conn);
     }

@@ -68,6 +68,7 @@ impl Core {
         members: u32,
     ) {
         self.stop_typings_in(tenant, user_id, room_id);
+        self.recovery.forget_member(tenant, room_id, user_id);
         self.audiences.set_members(room_id, members);
         let mut told = self.audiences.conns(room_id);
         for conn in self.sessions.leave_room(tenant, user_id, room_id) {

@@ -72,11 +72,12 @@ fn positions(frame: &mut Object<'_>, key: &'static str) -> Result<BTreeMap<RoomI
     if rooms.len() > RESUME_ROOMS_MAX {
         return Err(frame.invalid(key, &format!("may name {RESUME_ROOMS_MAX} rooms at most")));
     }
-    rooms
-        .into_iter()
-        .map(|(room_id, number)| Some((RoomId::new(&room_id), Seq(u64::try_from(number).ok()?))))
-        .collect::<Option<_>>()
-        .ok_or_else(|| frame.invalid(key, "must hold no negative position"))
+    let mut positions = BTreeMap::new();
+    for (room_id, number) in rooms {
+        let seq = u64::try_from(number).map_err(|_| frame.invalid(key, "must hold no negative position"))?;
+        positions.insert(fields::room_id_of(&room_id)?, Seq(seq));
+    }
+    Ok(positions)
 }
 
 fn request_id(frame: &mut Object<'_>) -> Result<Option<String>, ApiError> {

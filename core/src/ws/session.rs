@@ -25,6 +25,8 @@ const SILENCE_MAX: Micros = Micros::from_secs(60);
 const PING_ANSWER_MAX: Micros = Micros::from_secs(10);
 /// How many notifications are noted as sent to a connection, at 16 bytes each.
 const UNCONFIRMED_MAX: usize = 4_096;
+/// How many of them a step of the store forgets.
+const CONFIRMED_AT_ONCE: usize = 32;
 
 /// A connection.
 #[derive(Debug)]
@@ -55,7 +57,11 @@ struct SentNotification {
 
 /// Those of a connection, in the order they were sent.
 #[derive(Debug, Default)]
-struct Unconfirmed(VecDeque<SentNotification>);
+struct Unconfirmed {
+    sent: VecDeque<SentNotification>,
+    /// How many frames had left for the wire when the connection was last heard of.
+    frames_heard: u64,
+}
 
 /// What waits for a connection, as far as the driver has reported.
 #[derive(Debug)]
@@ -68,6 +74,12 @@ pub(crate) struct QueueLoad {
     last_taken: MonoMicros,
     /// The first ping that was sent since: the driver reports what left before it when it leaves.
     pinged: Option<MonoMicros>,
+}
+
+impl Unconfirmed {
+    fn confirmed(&self) -> impl Iterator<Item = &SentNotification> {
+        self.sent.iter().take_while(|sent| sent.frames_sent <= self.frames_heard)
+    }
 }
 
 impl QueueLoad {
@@ -145,7 +157,16 @@ impl Session {
         }
     }
 
-    pub(crate) const fn heard(&mut self, now: MonoMicros) {
+    /// The peer said something: it is there, and has what left before.
+    pub(crate) fn said_something(&mut self, now: MonoMicros) {
+        self.heard(now);
+        let flushed = self.queue.frames_flushed();
+        if let Some(unconfirmed) = &mut self.unconfirmed {
+            unconfirmed.frames_heard = flushed;
+        }
+    }
+
+    const fn heard(&mut self, now: MonoMicros) {
         self.last_heard = now;
         self.unanswered_ping = None;
     }
@@ -208,7 +229,7 @@ impl Session {
 
     /// Whether a notification is yet to be read among the pending ones, or was, so that it must not be pushed.
     pub(crate) fn defers_notification(&mut self, notification: NotificationKey) -> bool {
-        let sent = self.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.0);
+        let sent = self.unconfirmed.iter().flat_map(|unconfirmed| &unconfirmed.sent);
         sent.into_iter().any(|sent| sent.notification == notification)
             || self.catch_up.as_mut().is_some_and(|catch_up| catch_up.defers_notification(notification))
     }
@@ -217,26 +238,25 @@ impl Session {
     pub(crate) fn await_confirmation(&mut self, notification: NotificationKey) {
         let unconfirmed = self.unconfirmed.get_or_insert_default();
         // One that is not noted comes again with the next connect.
-        if unconfirmed.0.len() < UNCONFIRMED_MAX {
-            unconfirmed.0.push_back(SentNotification { notification, frames_sent: self.queue.frames_sent });
+        if unconfirmed.sent.len() < UNCONFIRMED_MAX {
+            unconfirmed.sent.push_back(SentNotification { notification, frames_sent: self.queue.frames_sent });
         }
     }
 
-    /// Whether a notification reached the connection, which was just heard of.
+    /// Whether a notification reached the connection.
     pub(crate) fn has_confirmed(&self) -> bool {
-        let first = self.unconfirmed.as_ref().and_then(|unconfirmed| unconfirmed.0.front());
-        first.is_some_and(|sent| sent.frames_sent <= self.queue.frames_flushed())
+        let unconfirmed = self.unconfirmed.as_ref();
+        unconfirmed.is_some_and(|unconfirmed| unconfirmed.confirmed().next().is_some())
     }
 
-    /// The notifications that reached the connection, which was just heard of.
+    /// Some of the notifications that reached the connection.
     pub(crate) fn take_confirmed(&mut self) -> Vec<NotificationKey> {
         let Some(unconfirmed) = &mut self.unconfirmed else {
             return Vec::new();
         };
-        let flushed = self.queue.frames_flushed();
-        let count = unconfirmed.0.iter().take_while(|sent| sent.frames_sent <= flushed).count();
-        let confirmed = unconfirmed.0.drain(..count).map(|sent| sent.notification).collect();
-        self.unconfirmed.take_if(|unconfirmed| unconfirmed.0.is_empty());
+        let count = unconfirmed.confirmed().take(CONFIRMED_AT_ONCE).count();
+        let confirmed = unconfirmed.sent.drain(..count).map(|sent| sent.notification).collect();
+        self.unconfirmed.take_if(|unconfirmed| unconfirmed.sent.is_empty());
         confirmed
     }
 

@@ -7,7 +7,7 @@
 //! room is live, and everything past it is yet to be pushed. So on any connection a room's messages come in order,
 //! without a gap and without a repeat.
 
-use super::catch_up::{NextRead, PageEnd, SyncEnd, SyncKind, SyncRequest};
+use super::catch_up::{CursorOfReading, NextRead, PageEnd, RoomReading, SyncEnd, SyncKind, SyncRequest};
 use super::server::{Frame, resume_complete, subscribe_complete, sync_complete};
 use crate::api::ApiError;
 use crate::auth::overloaded;
@@ -144,11 +144,9 @@ impl Core {
             return self.sessions.wait_for_reader(conn);
         }
         let op = match &next {
-            NextRead::Room { room_id, after } => {
-                let room_id = room_id.clone();
-                let request =
-                    StoreRequest::ReadFrames { tenant, room_id: room_id.clone(), after: *after, bounds: PAGE };
-                self.submit(Some(tenant), Step::ReadFrames { conn, room_id }, request)
+            NextRead::Rooms(rooms) => {
+                let request = StoreRequest::ReadFrames { tenant, rooms: rooms.clone(), bounds: PAGE };
+                self.submit(Some(tenant), Step::ReadFrames { conn }, request)
             }
             NextRead::Notifications { after } => {
                 let request = StoreRequest::ReadNotifications(PendingNotifications {
@@ -167,32 +165,52 @@ impl Core {
         }
     }
 
-    pub(crate) fn on_frames_read(&mut self, conn: ConnId, room_id: RoomId, op: OpId, result: StoreResult) {
-        let last_pushed = self.audiences.last_pushed(&room_id).unwrap_or_default();
-        let Some(session) = self.sessions.get_mut(conn) else {
+    pub(crate) fn on_frames_read(&mut self, conn: ConnId, op: OpId, result: StoreResult) {
+        let Some(catch_up) = self.sessions.get_mut(conn).and_then(|session| session.catch_up.as_mut()) else {
             return;
         };
-        let Some(catch_up) = &mut session.catch_up else {
-            return;
-        };
-        let Some(held) = catch_up.take_reading(op) else {
+        let Some(rooms) = catch_up.take_reading(op) else {
             return self.read_further(conn, PageEnd::Taken);
         };
-        let Ok(StoreReply::Frames(page)) = result else {
+        let Ok(StoreReply::Frames(pages)) = result else {
             return self.close(conn, CloseReason::StoreUnavailable);
         };
+        let mut end = PageEnd::Taken;
+        // What a page shows of a room is sent, or read again; so are the changes that were held for it.
+        for (RoomReading { room_id, cursor, held }, page) in rooms.into_iter().zip(pages) {
+            if end == PageEnd::Taken && cursor == CursorOfReading::Stands {
+                end = self.send_page(conn, &room_id, page, held);
+            }
+        }
+        self.read_further(conn, end);
+    }
+
+    fn send_page(
+        &mut self,
+        conn: ConnId,
+        room_id: &RoomId,
+        page: Vec<(Seq, Frame)>,
+        held: Vec<(Seq, Frame)>,
+    ) -> PageEnd {
+        let last_pushed = self.audiences.last_pushed(room_id).unwrap_or_default();
         let now = self.now.mono;
+        let Some(session) = self.sessions.get_mut(conn) else {
+            return PageEnd::QueueFull;
+        };
+        let Some(catch_up) = &mut session.catch_up else {
+            return PageEnd::Taken;
+        };
         let queue = &mut session.queue;
         let takes = |frame: &Frame| queue.takes(frame.size_bytes(), now);
-        let (frames, end) = catch_up.take_page(&room_id, page, last_pushed, takes);
-        let sent_until = catch_up.cursor(&room_id).unwrap_or(last_pushed);
+        let (frames, end) = catch_up.take_page(room_id, page, last_pushed, takes);
+        let sent_until = catch_up.cursor(room_id).unwrap_or(last_pushed);
         for frame in frames {
             self.send_to_one(conn, frame);
         }
         for (_, change) in held.into_iter().filter(|(seq, _)| *seq <= sent_until) {
             self.send_own(conn, change);
         }
-        self.read_further(conn, end);
+        end
     }
 
     pub(crate) fn on_notifications_read(&mut self, conn: ConnId, op: OpId, result: StoreResult) {

@@ -158,7 +158,7 @@ fn reading() -> Vec<StoreRequest> {
             requests.push(StoreRequest::ReadMessages { tenant, room_id: room(1), actor, range, bounds });
         }
     }
-    requests.push(StoreRequest::ReadFrames { tenant, room_id: room(1), after: Seq(0), bounds });
+    requests.push(StoreRequest::ReadFrames { tenant, rooms: vec![(room(1), Seq(0)), (room(2), Seq(0))], bounds });
     requests
 }
 
@@ -370,7 +370,7 @@ fn check_reply(result: StoreResult) {
         StoreReply::Messages(Ok(page)) => Success::Messages(page),
         StoreReply::Subscribed(Ok(Subscribed { subscription, .. })) => Success::Subscription(subscription),
         StoreReply::Subscriptions(subscriptions) => Success::Subscriptions(subscriptions),
-        StoreReply::Frames(frames) => return frames.iter().for_each(|(_, frame)| check_frame(frame)),
+        StoreReply::Frames(pages) => return pages.iter().flatten().for_each(|(_, frame)| check_frame(frame)),
         StoreReply::Notifications(page) => return page.notifications.iter().for_each(|(_, frame)| check_frame(frame)),
         StoreReply::Expanded(Some(expansion)) => return check_frame(&expansion.frame),
         StoreReply::Booted { .. }

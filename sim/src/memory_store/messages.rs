@@ -112,14 +112,19 @@ impl MemoryStore {
     pub(super) fn frames(
         &self,
         tenant: TenantKey,
-        room_id: &RoomId,
-        after: Seq,
+        rooms: &[(RoomId, Seq)],
         bounds: PageBounds,
-    ) -> Vec<(Seq, Frame)> {
-        self.room(tenant, room_id).map_or_else(Vec::new, |stored| {
-            let page = stored.history(HistoryRange::After(after), bounds);
-            page.messages.iter().map(|message| (message.seq, message_frame(message))).collect()
-        })
+    ) -> Vec<Vec<(Seq, Frame)>> {
+        let mut pages = Vec::new();
+        let mut left = Some(bounds);
+        for (room_id, after) in rooms {
+            let Some(bounds) = left else { break };
+            let page = self.room(tenant, room_id).map(|stored| stored.history(HistoryRange::After(*after), bounds));
+            left = page.as_ref().map_or(left, |page| bounds.left_after(page));
+            let messages = page.iter().flat_map(|page| &page.messages);
+            pages.push(messages.map(|message| (message.seq, message_frame(message))).collect());
+        }
+        pages
     }
 }
 

@@ -100,6 +100,9 @@ impl MemoryStore {
             StoreRequest::ReadMessage { tenant, room_id, message_id, actor } => {
                 StoreReply::Message(self.read_message(*tenant, room_id, message_id, actor))
             }
+            StoreRequest::RereadMessage { tenant, room_id, message_id } => {
+                StoreReply::Message(self.read_message(*tenant, room_id, message_id, &Actor::Tenant))
+            }
             StoreRequest::EditMessage(edit) => StoreReply::MessageEdited(self.edit_message(edit)),
             StoreRequest::DeleteMessage { tenant, room_id, message_id, actor, now } => {
                 StoreReply::MessageDeleted(self.delete_message(*tenant, room_id, message_id, actor, *now))
@@ -111,8 +114,8 @@ impl MemoryStore {
             StoreRequest::LoadPositions { tenant, user_id, rooms } => {
                 StoreReply::Positions(self.positions(*tenant, user_id, rooms))
             }
-            StoreRequest::ReadFrames { tenant, room_id, after, bounds } => {
-                StoreReply::Frames(self.frames(*tenant, room_id, *after, *bounds))
+            StoreRequest::ReadFrames { tenant, rooms, bounds } => {
+                StoreReply::Frames(self.frames(*tenant, rooms, *bounds))
             }
             StoreRequest::ReadHead { tenant, room_id } => {
                 StoreReply::Head(self.room(*tenant, room_id).map(|stored| stored.room.last_seq))

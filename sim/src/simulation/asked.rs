@@ -193,7 +193,7 @@ pub(super) const fn tenant_served(request: &StoreRequest) -> Option<TenantKey> {
         | StoreRequest::ListMembers { tenant, .. }
         | StoreRequest::ListReceipts { tenant, .. }
         | StoreRequest::ReadMessages { tenant, .. }
-        | StoreRequest::ReadMessage { tenant, actor: Actor::User(_), .. }
+        | StoreRequest::ReadMessage { tenant, .. }
         | StoreRequest::DeleteMessage { tenant, .. }
         | StoreRequest::Acknowledge { tenant, .. }
         | StoreRequest::Subscribe { tenant, .. }
@@ -210,8 +210,7 @@ pub(super) const fn tenant_served(request: &StoreRequest) -> Option<TenantKey> {
         | StoreRequest::DeleteTenant { .. }
         | StoreRequest::LoadBacklog { .. }
         | StoreRequest::LoadPositions { .. }
-        // Clients of these worlds read messages as users; what is in doubt the core reads for the tenant.
-        | StoreRequest::ReadMessage { actor: Actor::Tenant, .. }
+        | StoreRequest::RereadMessage { .. }
         | StoreRequest::ReadFrames { .. }
         | StoreRequest::ReadHead { .. }
         | StoreRequest::ListExpansions

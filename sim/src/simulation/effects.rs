@@ -46,8 +46,8 @@ impl Simulation {
         self.failures_blamed = 0;
         self.stores_of_last_input = 0;
         let mut named = 0;
-        if let Input::Stored { result: Ok(StoreReply::Frames(page)), .. } = &input {
-            named = page.len();
+        if let Input::Stored { result: Ok(StoreReply::Frames(pages)), .. } = &input {
+            named = pages.iter().map(Vec::len).sum();
         }
         if times > 0 {
             process.core.handle(now, input);

@@ -72,10 +72,12 @@ impl Simulation {
         let Some((request, result)) = self.store.read(pick) else {
             return Ok(());
         };
-        if let (StoreRequest::ReadFrames { room_id, .. }, Ok(StoreReply::Frames(page))) = (&request, &result) {
-            let newest = page.last().map_or(0, |(seq, _)| seq.0);
-            if self.store.unreported_appends().any(|(room, seq)| room == room_id && seq.0 <= newest) {
-                self.probes.hit(Probe::PageAheadOfPushes);
+        if let (StoreRequest::ReadFrames { rooms, .. }, Ok(StoreReply::Frames(pages))) = (&request, &result) {
+            for ((room_id, _), page) in rooms.iter().zip(pages) {
+                let newest = page.last().map_or(0, |(seq, _)| seq.0);
+                if self.store.unreported_appends().any(|(room, seq)| room == room_id && seq.0 <= newest) {
+                    self.probes.hit(Probe::PageAheadOfPushes);
+                }
             }
         }
         match &mut self.differential {
@@ -88,7 +90,7 @@ impl Simulation {
         let Some((op, result)) = self.store.take_read_result(pick) else {
             return Ok(());
         };
-        let is_page = matches!(&result, Ok(StoreReply::Frames(page)) if !page.is_empty());
+        let is_page = matches!(&result, Ok(StoreReply::Frames(pages)) if pages.iter().any(|page| !page.is_empty()));
         self.tell_stored(op, result)?;
         if is_page && self.effects_of_last_input == 0 {
             self.probes.hit(Probe::StaleRead);

@@ -7,7 +7,6 @@ use super::rooms::user_ids;
 use crate::api::call::Notify;
 use crate::api::error::ApiError;
 use crate::api::fields;
-use crate::id::RoomId;
 use crate::json::{MAX_INTEGER, Object};
 use crate::store::NotificationTargets;
 
@@ -39,7 +38,7 @@ fn targets(body: &mut Object<'_>) -> Result<Option<NotificationTargets>, ApiErro
     let named = given.strings("user_ids")?;
     let named = named.map(|texts| user_ids(&texts).map_err(|complaint| given.invalid("user_ids", complaint)));
     let named = named.transpose()?;
-    let room_id = given.string("room_id")?.map(|id| RoomId::new(&id));
+    let room_id = given.string("room_id")?.map(|id| fields::room_id_of(&id)).transpose()?;
     let topic_subscribers = given.boolean("topic_subscribers")?;
     let mut user_ids = named.unwrap_or_default();
     user_ids.sort_unstable();
@@ -81,6 +80,7 @@ fn has_exact_integers(json_text: &str) -> bool {
 mod tests {
     use super::*;
     use crate::api::error::ErrorCode;
+    use crate::id::RoomId;
     use crate::id::UserId;
     use crate::json;
 

@@ -35,7 +35,7 @@ fn every_line_that_is_written_is_read_again() {
 fn a_line_is_readable_text() {
     let input = crate::Input::Stored {
         op: crate::OpId(3),
-        result: Ok(crate::store::StoreReply::Frames(vec![(crate::Seq(1), pong())])),
+        result: Ok(crate::store::StoreReply::Frames(vec![vec![(crate::Seq(1), pong())]])),
     };
     let now = Now { mono: MonoMicros(81), wall: UnixMillis(5) };
     let text = step(now, &redactor().input(&input), Some(&redactor().effects(&mut [])));
@@ -43,7 +43,7 @@ fn a_line_is_readable_text() {
         String::from_utf8(text).unwrap(),
         concat!(
             r#"{"step":{"now":{"mono":81,"wall":5},"#,
-            r#""input":{"Stored":{"op":3,"result":{"Ok":{"Frames":[[1,"{\"type\":\"pong\"}"]]}}}},"#,
+            r#""input":{"Stored":{"op":3,"result":{"Ok":{"Frames":[[[1,"{\"type\":\"pong\"}"]]]}}}},"#,
             r#""effects":"e3b0c44298fc1c149afbf4c8996fb924"}}"#,
             "\n"
         )

@@ -6,6 +6,7 @@ cases![
     history_pages_in_both_directions,
     a_page_ends_by_bytes_and_holds_at_least_one_message,
     frames_are_the_messages_as_members_get_them,
+    frames_of_several_rooms_share_the_bounds,
 ];
 
 fn history_pages_in_both_directions(store: Store<'_>) {
@@ -66,12 +67,34 @@ fn frames_are_the_messages_as_members_get_them(store: Store<'_>) {
         .collect();
     let request = |after, bounds| StoreRequest::ReadFrames {
         tenant: FIRST,
-        room_id: room_id("room_1"),
-        after: Seq(after),
+        rooms: vec![(room_id("room_1"), Seq(after))],
         bounds,
     };
-    assert_eq!(ask(store, &request(0, ALL)), StoreReply::Frames(sent.clone()));
+    assert_eq!(ask(store, &request(0, ALL)), StoreReply::Frames(vec![sent.clone()]));
     let one = PageBounds { messages: 1, ..ALL };
-    assert_eq!(ask(store, &request(1, one)), StoreReply::Frames(sent[1..2].to_vec()));
-    assert_eq!(ask(store, &request(3, ALL)), StoreReply::Frames(vec![]));
+    assert_eq!(ask(store, &request(1, one)), StoreReply::Frames(vec![sent[1..2].to_vec()]));
+    assert_eq!(ask(store, &request(3, ALL)), StoreReply::Frames(vec![vec![]]));
+}
+
+fn frames_of_several_rooms_share_the_bounds(store: Store<'_>) {
+    world(store);
+    group(store, FIRST, "room_2", &["alice"]);
+    group(store, SECOND, "room_3", &["alice"]);
+    for (room, id) in [("room_1", "msg_1"), ("room_1", "msg_2"), ("room_2", "msg_3"), ("room_2", "msg_4")] {
+        let sent = NewMessage { room_id: room_id(room), ..message("alice", id) };
+        append(store, sent).expect("sent");
+    }
+    let mut read = |rooms: &[(&str, u64)], messages| {
+        let rooms = rooms.iter().map(|(room, after)| (room_id(room), Seq(*after))).collect();
+        let request = StoreRequest::ReadFrames { tenant: FIRST, rooms, bounds: PageBounds { messages, ..ALL } };
+        let StoreReply::Frames(pages) = ask(store, &request) else { panic!("not answered as asked") };
+        pages.iter().map(|page| page.iter().map(|(seq, _)| seq.0).collect()).collect::<Vec<Vec<u64>>>()
+    };
+    assert_eq!(read(&[("room_1", 0), ("room_2", 1)], 100), [vec![1, 2], vec![2]]);
+    // What is missing, or another tenant's, shows nothing, and takes nothing from the others.
+    assert_eq!(read(&[("room_9", 0), ("room_3", 0), ("room_1", 1)], 1), [vec![], vec![], vec![2]]);
+    // A room that does not fit whole is the last, and where nothing is left there is no further one.
+    assert_eq!(read(&[("room_1", 0), ("room_2", 0)], 3), [vec![1, 2], vec![1]]);
+    assert_eq!(read(&[("room_2", 0), ("room_1", 0)], 1), [vec![1]]);
+    assert_eq!(read(&[("room_2", 0), ("room_1", 0)], 2), [vec![1, 2]]);
 }

@@ -191,7 +191,7 @@ fn whoever_reads_sees_the_message_as_it_now_is(store: Store<'_>) {
     let expected: Vec<Message> = edited.into_iter().chain(deleted).collect();
     let read = page(store, FIRST, &user("bob"), HistoryRange::After(Seq(0)), ALL).map(|page| page.messages);
     assert_eq!(read.as_ref(), Ok(&expected));
-    let request = StoreRequest::ReadFrames { tenant: FIRST, room_id: room_id("room_1"), after: Seq(0), bounds: ALL };
+    let request = StoreRequest::ReadFrames { tenant: FIRST, rooms: vec![(room_id("room_1"), Seq(0))], bounds: ALL };
     let frames = expected.iter().map(|message| (message.seq, message_frame(message))).collect();
-    assert_eq!(ask(store, &request), StoreReply::Frames(frames));
+    assert_eq!(ask(store, &request), StoreReply::Frames(vec![frames]));
 }

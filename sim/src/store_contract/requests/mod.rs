@@ -166,6 +166,18 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
         }
     }
 
+    /// A few rooms to be read at once, that one first.
+    fn cursors(&mut self, room_id: RoomId) -> Vec<(RoomId, Seq)> {
+        let mut rooms = vec![(room_id, self.seq())];
+        for _ in 0..self.below(4) {
+            let room = (self.room_id(), self.seq());
+            if !rooms.iter().any(|(room_id, _)| *room_id == room.0) {
+                rooms.push(room);
+            }
+        }
+        rooms
+    }
+
     fn bounds(&mut self) -> PageBounds {
         PageBounds { messages: self.below(6) as u32, size_bytes: self.below(150) as u32 }
     }

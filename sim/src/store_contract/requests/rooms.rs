@@ -89,11 +89,14 @@ impl<N: FnMut() -> u64> RandomRequests<N> {
             14..=17 => {
                 StoreRequest::ReadMessages { tenant, room_id, actor, range: self.range(), bounds: self.bounds() }
             }
-            18..=20 => StoreRequest::ReadFrames { tenant, room_id, after: self.seq(), bounds: self.bounds() },
+            18..=20 => StoreRequest::ReadFrames { tenant, rooms: self.cursors(room_id), bounds: self.bounds() },
             21..=23 => {
                 let (tenant, room_id, user_id, message_id) = self.message();
-                let actor = if self.below(4) == 0 { Actor::Tenant } else { Actor::User(user_id) };
-                StoreRequest::ReadMessage { tenant, room_id, message_id, actor }
+                match self.below(4) {
+                    0 => StoreRequest::RereadMessage { tenant, room_id, message_id },
+                    1 => StoreRequest::ReadMessage { tenant, room_id, message_id, actor: Actor::Tenant },
+                    _ => StoreRequest::ReadMessage { tenant, room_id, message_id, actor: Actor::User(user_id) },
+                }
             }
             24..=27 => {
                 let (tenant, room_id, user_id, message_id) = self.message();

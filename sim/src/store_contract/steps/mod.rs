@@ -163,8 +163,9 @@ pub(super) fn history(store: Store<'_>, range: HistoryRange, bounds: PageBounds)
 }
 
 pub(super) fn frames(store: Store<'_>, tenant: TenantKey) -> usize {
-    let request = StoreRequest::ReadFrames { tenant, room_id: room_id("room_1"), after: Seq(0), bounds: ALL };
-    let StoreReply::Frames(frames) = ask(store, &request) else { panic!("not answered as asked") };
+    let request = StoreRequest::ReadFrames { tenant, rooms: vec![(room_id("room_1"), Seq(0))], bounds: ALL };
+    let StoreReply::Frames(pages) = ask(store, &request) else { panic!("not answered as asked") };
+    let frames = pages.concat();
     frames.len()
 }
 

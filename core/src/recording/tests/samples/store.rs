@@ -94,7 +94,7 @@ pub(in crate::recording::tests) fn requests() -> Vec<StoreRequest> {
         StoreRequest::Acknowledge { tenant: TENANT, room_id: room_id(), user_id: user(), seq: Seq(1), now: WALL },
         StoreRequest::LoadBacklog { tenant: TENANT, user_id: user() },
         StoreRequest::LoadPositions { tenant: TENANT, user_id: user(), rooms: vec![room_id(), room_id()] },
-        StoreRequest::ReadFrames { tenant: TENANT, room_id: room_id(), after: Seq(0), bounds: BOUNDS },
+        StoreRequest::ReadFrames { tenant: TENANT, rooms: vec![(room_id(), Seq(0))], bounds: BOUNDS },
         StoreRequest::ReadHead { tenant: TENANT, room_id: room_id() },
         StoreRequest::Notify(Box::new(NewNotification {
             tenant: TENANT,
@@ -163,6 +163,7 @@ pub(in crate::recording::tests) fn requests() -> Vec<StoreRequest> {
                 user_id: user(),
                 now: WALL,
             },
+            StoreRequest::RereadMessage { tenant: TENANT, room_id: room_id(), message_id: MessageId::new("msg_1") },
             StoreRequest::ReadMessage {
                 tenant: TENANT,
                 room_id: room_id(),
@@ -261,7 +262,7 @@ pub(in crate::recording::tests) fn replies() -> Vec<StoreReply> {
             Ok(RoomPosition { last_ack: Seq(0), last_seq: Seq(u64::MAX) }),
             Err(AccessRefusal::NotMember),
         ]),
-        StoreReply::Frames(vec![(Seq(1), frame()), (Seq(2), frame())]),
+        StoreReply::Frames(vec![vec![(Seq(1), frame()), (Seq(2), frame())], Vec::new()]),
         StoreReply::Head(Some(Seq(u64::MAX))),
         StoreReply::Head(None),
         StoreReply::Notified(Ok(NOTIFICATION)),
@@ -307,7 +308,7 @@ pub(in crate::recording::tests) fn replies() -> Vec<StoreReply> {
 variants! {
     store_request of StoreRequest: Boot CheckWritable CreateTenant FindTenant ListTenants ReadTenant ChangeTenant
         RotateKey DeleteTenant CreateRoom ListRooms ReadRoom ChangeRoom DeleteRoom AddMember RemoveMember ListMembers
-        ListReceipts AppendMessage ReadMessages ReadMessage EditMessage DeleteMessage Acknowledge LoadBacklog
+        ListReceipts AppendMessage ReadMessages ReadMessage RereadMessage EditMessage DeleteMessage Acknowledge LoadBacklog
         LoadPositions ReadFrames ReadHead Notify ListExpansions ExpandNotification ReadNotifications
         ConfirmNotifications Subscribe ListSubscriptions Unsubscribe Sweep;
     store_reply of StoreReply: Booted Written TenantCreated KeyOwner Tenants Tenant TenantChanged KeyRotated
