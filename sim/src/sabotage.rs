@@ -363,13 +363,12 @@ impl Saboteur {
                     }
                 }
             }
-            Sabotage::EarlyOffline
-            | Sabotage::DoubleOnline
-            | Sabotage::EndlessTyping
-            | Sabotage::TypingToStranger
-            | Sabotage::EarlySyncComplete
-            | Sabotage::DroppedNotification
-            | Sabotage::StrayNotification => self.on_socket_effects(effects, strangers, fellow),
+            Sabotage::EarlyOffline | Sabotage::DoubleOnline => self.tell_presence_again(effects),
+            Sabotage::EndlessTyping => self.drop_frames(effects, "typing", r#""action":"stop""#),
+            Sabotage::TypingToStranger => sockets::tell_strangers_of_typing(effects, strangers),
+            Sabotage::EarlySyncComplete => self.end_sync_early(effects),
+            Sabotage::DroppedNotification => self.drop_frames(effects, "notification", ""),
+            Sabotage::StrayNotification => self.notify_others(effects, fellow),
             Sabotage::SyncFromLater
             | Sabotage::EarlyConfirm
             | Sabotage::SequenceGap

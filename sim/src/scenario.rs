@@ -1,11 +1,13 @@
 //! What happens in a scenario, drawn from choices: weights that differ from seed to seed (swarm testing), so that some
 //! worlds have no crash at all and others little else.
 
+mod sockets;
+
 use std::collections::VecDeque;
 
 use crate::action::{
-    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, Notify, OnMessage, OnRoom, OnTopic, Page, Peer,
-    Position, Probe, Refusal, Rest, RoomPick, Setup, Targets, Text, Who,
+    Action, Change, ClientFrame, CommitFault, Connect, Ending, Kind, OnMessage, OnRoom, OnTopic, Page, Peer, Position,
+    Probe, Refusal, Rest, RoomPick, Setup, Targets, Text, Who,
 };
 use crate::choices::{Choices, Seeded};
 use crate::simulation::Simulation;
@@ -472,15 +474,8 @@ impl<C: Choices> Generator<C> {
                 }
             }
         }
-        for user in 0..if self.workload.percent(50) { 6 } else { 0 } {
-            let connect = Connect { token: None, sync: true, as_other: false };
-            let end = Action::Disconnect(self.pick(), Ending::Close);
-            self.planned.extend([
-                Action::Connect(Who { user, ..who }, connect),
-                Action::Settle,
-                end,
-                Action::Advance(6_000_000),
-            ]);
+        if count == 1_600 || self.workload.percent(50) {
+            self.come_and_go(who);
         }
         Action::SetPeer(slow, Peer::Stalls)
     }
@@ -527,29 +522,6 @@ impl<C: Choices> Generator<C> {
                 Rest::Room(self.room(), OnRoom::Change { name, metadata, by_tenant })
             }
         }
-    }
-
-    fn sync_again(&mut self) -> ClientFrame {
-        let (room, position) = (self.room(), self.position());
-        match self.workload.below(4) {
-            0 => ClientFrame::Subscribe(room, None),
-            1 => ClientFrame::Resume(room, self.workload.below(4) as u8, position),
-            _ => ClientFrame::Subscribe(room, Some(position)),
-        }
-    }
-
-    fn notify(&mut self) -> Notify {
-        let users: Vec<u8> = (0..self.workload.below(4)).map(|_| self.workload.below(6) as u8).collect();
-        let targets = match self.workload.below(20) {
-            0 => Targets::Nobody,
-            1 | 2 => Targets::Crowd(users),
-            3..=5 => Targets::Online,
-            6..=9 => Targets::Users(users),
-            10..=13 => Targets::Room(self.room()),
-            14..=16 => Targets::Subscribers,
-            _ => Targets::All(users, self.room()),
-        };
-        Notify { topic: self.workload.below(4) as u8, targets, by_tenant: self.workload.percent(50) }
     }
 
     fn label(&mut self) -> Change {

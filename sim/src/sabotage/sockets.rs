@@ -25,66 +25,57 @@ impl Saboteur {
         }
     }
 
-    pub(super) fn on_socket_effects(
-        &mut self,
-        effects: &mut Vec<Effect>,
-        strangers: impl Fn(ConnId, &RoomId) -> Option<ConnId>,
-        fellow: impl Fn(&[ConnId]) -> Option<ConnId>,
-    ) {
-        match self.kind {
-            Sabotage::EarlyOffline | Sabotage::DoubleOnline => {
-                let online = effects.iter().find(|effect| is_of(effect, "presence.update", r#""status":"online""#));
-                let Some(Effect::Send { conns, frame }) = online.cloned() else {
-                    return;
-                };
-                if !self.strikes(5) {
-                    return;
-                }
-                let text = String::from_utf8_lossy(frame.as_bytes()).into_owned();
-                let text = if self.kind == Sabotage::EarlyOffline { text.replace("online", "offline") } else { text };
-                let frame = serde_json::from_value(text.into()).unwrap_or(frame);
-                effects.push(Effect::Send { conns, frame });
+    /// Tells once more that a user is online, or that the user is no longer.
+    pub(super) fn tell_presence_again(&mut self, effects: &mut Vec<Effect>) {
+        let online = effects.iter().find(|effect| is_of(effect, "presence.update", r#""status":"online""#));
+        let Some(Effect::Send { conns, frame }) = online.cloned() else {
+            return;
+        };
+        if !self.strikes(5) {
+            return;
+        }
+        let text = String::from_utf8_lossy(frame.as_bytes()).into_owned();
+        let text = if self.kind == Sabotage::EarlyOffline { text.replace("online", "offline") } else { text };
+        let frame = serde_json::from_value(text.into()).unwrap_or(frame);
+        effects.push(Effect::Send { conns, frame });
+    }
+
+    /// Drops some frames of that type with that text in them.
+    pub(super) fn drop_frames(&mut self, effects: &mut Vec<Effect>, kind: &str, text: &str) {
+        effects.retain(|effect| !(is_of(effect, kind, text) && self.strikes(5)));
+    }
+
+    pub(super) fn end_sync_early(&mut self, effects: &mut Vec<Effect>) {
+        let end = effects.iter().position(|effect| is_of(effect, "sync.complete", r#""last_seq""#));
+        let message = effects.iter().position(is_message_effect);
+        if let (Some(end), Some(message)) = (end, message)
+            && message < end
+            && self.strikes(3)
+        {
+            let end = effects.remove(end);
+            effects.insert(message, end);
+        }
+    }
+
+    pub(super) fn notify_others(&mut self, effects: &mut [Effect], fellow: impl Fn(&[ConnId]) -> Option<ConnId>) {
+        for effect in effects.iter_mut().filter(|effect| is_of(effect, "notification", "")) {
+            if let Effect::Send { conns, .. } = effect
+                && self.strikes(2)
+                && let Some(other) = fellow(conns)
+            {
+                conns.push(other);
             }
-            Sabotage::EndlessTyping => effects.retain(|effect| {
-                let is_stop = is_of(effect, "typing", r#""action":"stop""#);
-                !(is_stop && self.strikes(5))
-            }),
-            Sabotage::TypingToStranger => {
-                for effect in effects.iter_mut().filter(|effect| is_of(effect, "typing", "")) {
-                    if let Effect::Send { conns, frame } = effect
-                        && let Some(room_id) = room_of(frame)
-                        && let Some(stranger) = conns.first().and_then(|conn| strangers(*conn, &room_id))
-                    {
-                        conns.push(stranger);
-                    }
-                }
-            }
-            Sabotage::EarlySyncComplete => {
-                let end = effects.iter().position(|effect| is_of(effect, "sync.complete", r#""last_seq""#));
-                let message = effects.iter().position(is_message_effect);
-                if let (Some(end), Some(message)) = (end, message)
-                    && message < end
-                    && self.strikes(3)
-                {
-                    let end = effects.remove(end);
-                    effects.insert(message, end);
-                }
-            }
-            Sabotage::DroppedNotification => effects.retain(|effect| {
-                let is_notification = is_of(effect, "notification", "");
-                !(is_notification && self.strikes(5))
-            }),
-            Sabotage::StrayNotification => {
-                for effect in effects.iter_mut().filter(|effect| is_of(effect, "notification", "")) {
-                    if let Effect::Send { conns, .. } = effect
-                        && self.strikes(2)
-                        && let Some(other) = fellow(conns)
-                    {
-                        conns.push(other);
-                    }
-                }
-            }
-            _ => {}
+        }
+    }
+}
+
+pub(super) fn tell_strangers_of_typing(effects: &mut [Effect], strangers: impl Fn(ConnId, &RoomId) -> Option<ConnId>) {
+    for effect in effects.iter_mut().filter(|effect| is_of(effect, "typing", "")) {
+        if let Effect::Send { conns, frame } = effect
+            && let Some(room_id) = room_of(frame)
+            && let Some(stranger) = conns.first().and_then(|conn| strangers(*conn, &room_id))
+        {
+            conns.push(stranger);
         }
     }
 }

@@ -110,17 +110,17 @@ impl Hearing {
 impl Simulation {
     /// Notes for whom a step is asked of the store.
     pub(super) fn note_asked(&mut self, op: OpId, request: &StoreRequest) {
-        let asked_for = match request {
-            StoreRequest::LoadBacklog { .. } => {
-                self.hearing.of_input.accepted.last().map(|conn| AskedFor::Backlog(*conn))
-            }
-            StoreRequest::CreateRoom(_) => Some(AskedFor::NewRoom),
-            StoreRequest::ReadRoom { .. } => {
-                let typed = self.hearing.of_input.typed.take();
-                typed.map(|(conn, room_id, action)| AskedFor::Typing(conn, room_id, action))
-            }
-            StoreRequest::ExpandNotification { notification, .. } => Some(AskedFor::Expansion(*notification)),
-            _ => None,
+        let of_input = &mut self.hearing.of_input;
+        let asked_for = if matches!(request, StoreRequest::LoadBacklog { .. }) {
+            of_input.accepted.last().map(|conn| AskedFor::Backlog(*conn))
+        } else if matches!(request, StoreRequest::CreateRoom(_)) {
+            Some(AskedFor::NewRoom)
+        } else if matches!(request, StoreRequest::ReadRoom { .. }) {
+            of_input.typed.take().map(|(conn, room_id, action)| AskedFor::Typing(conn, room_id, action))
+        } else if let StoreRequest::ExpandNotification { notification, .. } = request {
+            Some(AskedFor::Expansion(*notification))
+        } else {
+            None
         };
         if let Some(asked_for) = asked_for {
             self.hearing.asked.insert(op, asked_for);

@@ -102,16 +102,11 @@ impl Simulation {
     /// What is to be stored is what somebody asked for.
     pub(super) fn check_notify(&self, new: &NewNotification) -> Checked {
         let tenant = self.model.tenant_number(new.tenant);
-        let asked = self.requests.values().find_map(|other| match &other.asked {
-            Asked::Notify { announcement, .. }
-                if announcement.topic == new.topic
-                    && announcement.payload == new.payload
-                    && other.who.map(|who| who.tenant) == tenant =>
-            {
-                Some(announcement)
-            }
-            _ => None,
+        let of_tenant = self.requests.values().filter(|other| other.who.map(|who| who.tenant) == tenant);
+        let mut announced = of_tenant.filter_map(|other| {
+            if let Asked::Notify { announcement, .. } = &other.asked { Some(announcement) } else { None }
         });
+        let asked = announced.find(|asked| asked.topic == new.topic && asked.payload == new.payload);
         let Some(asked) = asked else {
             ensure!(false, Notifications, "nobody asked for {new:?}");
             return Ok(());
