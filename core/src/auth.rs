@@ -38,6 +38,8 @@ const FORGOTTEN_AT_ONCE: usize = 500;
 pub(crate) const TOKEN_LIFETIME: Micros = Micros::from_secs(60);
 /// How many tokens wait to be used, at some 150 bytes each.
 const TOKENS: usize = 500_000;
+/// Within so long every bucket is full again, whatever was taken from it: until then it is kept for whoever comes back.
+const BUCKETS_FULL_AFTER: Micros = Micros::from_secs(1);
 /// Token requests and connects share a bucket so many times as large as that of other requests.
 const CONNECT_RATE_FACTOR: u32 = 10;
 
@@ -66,6 +68,8 @@ pub(crate) struct TenantCache {
     asking: BTreeMap<Digest, Vec<Waiter>>,
     waiters: usize,
     tenants: BTreeMap<TenantKey, TenantState>,
+    /// Tenants that nothing held any more, and until when their buckets are kept, in this order.
+    idle: VecDeque<(MonoMicros, TenantKey)>,
     keys_version: u64,
 }
 
@@ -85,6 +89,8 @@ struct TenantState {
     connects: TokenBucket,
     /// Cached keys, sessions and tokens that refer to it.
     holders: usize,
+    /// Until when it is kept without any.
+    kept_until: MonoMicros,
 }
 
 impl Default for TenantCache {
@@ -95,6 +101,7 @@ impl Default for TenantCache {
             asking: BTreeMap::new(),
             waiters: 0,
             tenants: BTreeMap::new(),
+            idle: VecDeque::new(),
             keys_version: 0,
         }
     }
@@ -121,10 +128,23 @@ impl TenantCache {
         }
     }
 
-    pub(crate) fn release(&mut self, key: TenantKey) {
+    /// Lets go of a tenant. One that nothing holds is forgotten when its buckets are full: else a rotated key, or a last
+    /// socket that closes, would fill them at once.
+    pub(crate) fn release(&mut self, key: TenantKey, now: MonoMicros) {
         if let Some(state) = self.tenants.get_mut(&key) {
             state.holders -= 1;
             if state.holders == 0 {
+                state.kept_until = now + BUCKETS_FULL_AFTER;
+                self.idle.push_back((state.kept_until, key));
+            }
+        }
+        self.forget_idle(now);
+    }
+
+    fn forget_idle(&mut self, now: MonoMicros) {
+        while let Some((_, key)) = self.idle.front().filter(|(until, _)| *until <= now).copied() {
+            self.idle.pop_front();
+            if self.tenants.get(&key).is_some_and(|state| state.holders == 0 && state.kept_until <= now) {
                 self.tenants.remove(&key);
             }
         }
@@ -157,13 +177,14 @@ impl TenantCache {
             return;
         };
         let key = tenant.key;
+        self.forget_idle(now);
         self.tenants.entry(key).or_insert_with(|| TenantState::new(tenant, config, now)).holders += 1;
         let left = |until: UnixMillis| Micros::from_millis((until.0 - wall.0).max(0).unsigned_abs());
         let until = valid_until.map(|until| now + left(until));
         let replaced = self.keys.put(api_key, KnownKey { tenant: key, until, used: now });
         let evicted = if self.keys.len() > KNOWN_KEYS { self.keys.pop_lru().map(|(_, known)| known) } else { None };
         for known in [replaced, evicted].into_iter().flatten() {
-            self.release(known.tenant);
+            self.release(known.tenant, now);
         }
     }
 
@@ -202,12 +223,12 @@ impl TenantCache {
     }
 
     /// Forgets the keys of a tenant: they are looked up again.
-    fn forget_keys(&mut self, tenant: TenantKey) {
+    fn forget_keys(&mut self, tenant: TenantKey, now: MonoMicros) {
         let of_tenant = self.keys.iter().filter(|(_, known)| known.tenant == tenant);
         let api_keys: Vec<Digest> = of_tenant.map(|(api_key, _)| *api_key).collect();
         for api_key in api_keys {
             self.keys.pop(&api_key);
-            self.release(tenant);
+            self.release(tenant, now);
         }
         self.keys_changed();
     }
@@ -227,6 +248,7 @@ impl TenantState {
             connects: TokenBucket::full(rate.saturating_mul(CONNECT_RATE_FACTOR), now),
             tenant,
             holders: 0,
+            kept_until: now,
         }
     }
 
@@ -303,9 +325,9 @@ impl Core {
     /// Forgets the keys of a tenant, and the tokens that wait to be used.
     pub(crate) fn forget_credentials(&mut self, tenant: TenantKey) {
         for grant in self.tokens.remove_of(tenant) {
-            self.tenants.release(grant.tenant);
+            self.tenants.release(grant.tenant, self.now.mono);
         }
-        self.tenants.forget_keys(tenant);
+        self.tenants.forget_keys(tenant, self.now.mono);
     }
 
     fn ask_for_key(&mut self, api_key: Digest) {

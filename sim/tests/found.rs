@@ -348,3 +348,29 @@ fn a_notification_that_is_expanded_while_a_later_one_was_read_comes_too() {
     payloads.sort_unstable();
     assert_eq!(payloads, ["1", "2", "3"]);
 }
+
+#[test]
+fn a_rotated_key_filled_the_bucket_of_a_tenant_that_nobody_was_connected_to() {
+    let mut world = World::new(Config::default());
+    let mut tenant = world.create_tenant(r#"{"rate_limit":2}"#);
+    for expected in [200, 200, 429] {
+        assert_eq!(world.as_user(&tenant, "alice", "GET", "/rooms", "").status, expected);
+    }
+    let target = format!("/admin/tenants/{}/rotate-key", tenant.tenant_id);
+    tenant.api_key = world.rest("POST", &target, &[("X-Master-Key", MASTER_KEY)], "{}").text("api_key");
+    assert_eq!(world.as_user(&tenant, "alice", "GET", "/rooms", "").status, 429);
+    world.advance(Micros::from_millis(500));
+    assert_eq!(world.as_user(&tenant, "alice", "GET", "/rooms", "").status, 200);
+}
+
+#[test]
+fn the_last_socket_that_closed_filled_the_bucket_of_a_tenant_whose_key_was_rotated() {
+    let mut world = World::new(Config::default());
+    let mut tenant = world.create_tenant(r#"{"rate_limit":1}"#);
+    let alice = world.connect(&tenant, "alice");
+    assert_eq!(world.as_user(&tenant, "alice", "GET", "/rooms", "").status, 200);
+    let target = format!("/admin/tenants/{}/rotate-key", tenant.tenant_id);
+    tenant.api_key = world.rest("POST", &target, &[("X-Master-Key", MASTER_KEY)], "{}").text("api_key");
+    world.disconnect(alice, ClosedBy::Client);
+    assert_eq!(world.as_user(&tenant, "alice", "GET", "/rooms", "").status, 429);
+}

@@ -284,10 +284,10 @@ impl Core {
         self.tenants.hold(tenant);
         let (issued, expired) = self.tokens.issue(token.digest(), tenant, user, self.now.mono);
         for grant in expired {
-            self.tenants.release(grant.tenant);
+            self.tenants.release(grant.tenant, self.now.mono);
         }
         if issued.is_err() {
-            self.tenants.release(tenant);
+            self.tenants.release(tenant, self.now.mono);
         }
         self.respond_with_limit(request, Some(tenant), Bucket::Connects, issued.map(|()| Success::Token(token)));
     }

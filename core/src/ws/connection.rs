@@ -42,7 +42,7 @@ impl Core {
                 } else {
                     self.respond(request, None, Err(bad_token()));
                 }
-                self.tenants.release(grant.tenant);
+                self.tenants.release(grant.tenant, self.now.mono);
             }
         }
     }
@@ -182,7 +182,7 @@ impl Core {
             self.audiences.leave(&room_id, conn);
         }
         self.stop_typings_of(conn, session.tenant, &session.user);
-        self.tenants.release(session.tenant);
+        self.tenants.release(session.tenant, self.now.mono);
     }
 
     /// Ends a connection from this side: nothing for it follows.
