@@ -189,13 +189,13 @@ impl TenantCache {
     }
 
     /// Forgets some of the keys that nobody has used for long, and of those that name nobody.
-    pub(crate) fn forget_idle(&mut self, now: MonoMicros) {
+    pub(crate) fn forget_unused_keys(&mut self, now: MonoMicros) {
         for _ in 0..FORGOTTEN_AT_ONCE {
             if self.keys.peek_lru().is_none_or(|(_, known)| now < known.used + IDLE_KEY_LIFETIME) {
                 break;
             }
             if let Some((_, known)) = self.keys.pop_lru() {
-                self.release(known.tenant);
+                self.release(known.tenant, now);
             }
         }
         for _ in 0..FORGOTTEN_AT_ONCE {
@@ -204,6 +204,7 @@ impl TenantCache {
             }
             self.strangers.pop_lru();
         }
+        self.forget_idle(now);
     }
 
     /// A tenant that a session, a token or a cached key holds.
@@ -451,17 +452,19 @@ mod tests {
         }
         cache.hold(TenantKey(3));
         assert_eq!(cache.look_up(Digest([1; 32]), at(200)), Some(Some(TenantKey(1))));
-        cache.forget_idle(at(299));
+        cache.forget_unused_keys(at(299));
         assert_eq!(cache.keys.len(), 3, "nothing was idle for long");
 
-        cache.forget_idle(at(300));
+        cache.forget_unused_keys(at(300));
         assert_eq!(cache.look_up(Digest([1; 32]), at(300)), Some(Some(TenantKey(1))), "it was used meanwhile");
         assert_eq!(cache.look_up(Digest([2; 32]), at(300)), None, "it is asked for again");
+        cache.forget_unused_keys(at(302));
         assert!(cache.get(TenantKey(2)).is_none());
         assert!(cache.get(TenantKey(3)).is_some(), "a session holds it");
 
-        cache.release(TenantKey(3));
-        cache.forget_idle(at(600));
+        cache.release(TenantKey(3), at(302));
+        cache.forget_unused_keys(at(600));
+        cache.forget_unused_keys(at(602));
         assert!(cache.keys.is_empty() && cache.tenants.is_empty());
     }
 
@@ -471,9 +474,9 @@ mod tests {
         let now = Now { mono: at(0), wall: UnixMillis(1) };
         cache.remember(Digest([9; 32]), None, &Config::default(), now);
         assert_eq!(cache.look_up(Digest([9; 32]), at(0)), Some(None));
-        cache.forget_idle(at(0));
+        cache.forget_unused_keys(at(0));
         assert_eq!(cache.strangers.len(), 1);
-        cache.forget_idle(at(1));
+        cache.forget_unused_keys(at(1));
         assert!(cache.strangers.is_empty());
     }
 
@@ -485,7 +488,7 @@ mod tests {
             let digest = Digest::of(&number.to_be_bytes());
             cache.remember(digest, None, &Config::default(), now);
         }
-        cache.forget_idle(at(10));
+        cache.forget_unused_keys(at(10));
         assert_eq!(cache.strangers.len(), 1);
     }
 }

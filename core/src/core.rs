@@ -342,7 +342,7 @@ impl Core {
         self.sweep_if_due();
         self.stop_long_typings();
         self.announce_offline();
-        self.tenants.forget_idle(now);
+        self.tenants.forget_unused_keys(now);
         self.keep_alive();
     }
 

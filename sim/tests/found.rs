@@ -374,3 +374,53 @@ fn the_last_socket_that_closed_filled_the_bucket_of_a_tenant_whose_key_was_rotat
     world.disconnect(alice, ClosedBy::Client);
     assert_eq!(world.as_user(&tenant, "alice", "GET", "/rooms", "").status, 429);
 }
+
+#[test]
+fn a_sender_who_was_put_out_of_a_room_before_the_own_message_was_shown_was_never_answered() {
+    for ending in ["member.left", "room.deleted"] {
+        let (mut world, tenant, room) = world();
+        world.hold_store();
+        let alice = [("X-API-Key", tenant.api_key.as_str()), ("X-User-Id", "alice")];
+        // One message is stored before the rooms of the connect are read: the next one waits for its page.
+        world.rest_later("POST", &format!("/rooms/{room}/messages"), &alice, r#"{"content":"x"}"#);
+        let bob = world.connect_to(&tenant, "bob", "/ws");
+        let frame = format!(r#"{{"type":"send_message","room_id":"{room}","content":"y","request_id":"r"}}"#);
+        world.frame_later(bob, &frame);
+        let target = match ending {
+            "member.left" => format!("/rooms/{room}/members/bob"),
+            _ => format!("/rooms/{room}"),
+        };
+        world.rest_later("DELETE", &target, &alice, "");
+        let replies = world.commit_unreported();
+        world.report(replies);
+        world.release_store();
+        let frames = world.frames(bob);
+        let answers = frames.iter().filter(|frame| frame["request_id"] == "r");
+        let answers: Vec<&Value> = answers.collect();
+        assert_eq!(answers.len(), 1, "{frames:?}");
+        assert_eq!(answers[0]["code"], "UNAVAILABLE", "{frames:?}");
+        let at = |kind: &str| frames.iter().position(|frame| frame["type"] == kind);
+        assert!(at("error") < at(ending) && at(ending).is_some(), "{frames:?}");
+    }
+}
+
+#[test]
+fn a_sender_whose_page_shows_that_the_room_is_gone_was_never_answered() {
+    let (mut world, tenant, room) = world();
+    world.hold_store();
+    let alice = [("X-API-Key", tenant.api_key.as_str()), ("X-User-Id", "alice")];
+    world.rest_later("POST", &format!("/rooms/{room}/messages"), &alice, r#"{"content":"x"}"#);
+    let bob = world.connect_to(&tenant, "bob", "/ws");
+    let frame = format!(r#"{{"type":"send_message","room_id":"{room}","content":"y","request_id":"r"}}"#);
+    world.frame_later(bob, &frame);
+    let replies = world.commit_unreported();
+    world.report(replies);
+    world.rest_later("DELETE", &format!("/rooms/{room}"), &alice, "");
+    let replies = world.commit_unreported();
+    // A reader is quicker than the report.
+    world.carry_out_one_read();
+    world.report(replies);
+    world.release_store();
+    let frames = world.frames(bob);
+    assert_eq!(frames.iter().filter(|frame| frame["request_id"] == "r").count(), 1, "{frames:?}");
+}

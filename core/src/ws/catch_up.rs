@@ -58,6 +58,8 @@ pub(crate) struct CatchUp {
     reading: Option<Reading>,
     sync: Option<Sync>,
     waiting: VecDeque<SyncRequest>,
+    /// Of the connection's own messages that will not be sent any more.
+    unanswered: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -208,6 +210,7 @@ impl CatchUp {
         self.void_page_of(room_id);
         if let Some(mut room) = self.rooms.remove(room_id) {
             room.end_sync(self.sync.as_mut());
+            self.unanswered.extend(std::mem::take(&mut room.request_ids).into_values());
             self.turns.retain(|turn| turn != room_id);
         }
     }
@@ -414,6 +417,7 @@ impl CatchUp {
         // A room that shows nothing past the cursor is gone: there is nothing to wait for.
         if frames.is_empty() || room.cursor >= last_pushed {
             room.end_sync(self.sync.as_mut());
+            self.unanswered.extend(std::mem::take(&mut room.request_ids).into_values());
             self.rooms.remove(room_id);
             // Pages are read of the first in turn.
             if self.turns.front() == Some(room_id) {
@@ -433,6 +437,11 @@ impl CatchUp {
         if is_beyond_sync && self.turns.front() == Some(room_id) {
             self.turns.rotate_left(1);
         }
+    }
+
+    /// The request ids of those of the connection's own messages that will not be sent any more, once.
+    pub(crate) fn take_unanswered(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.unanswered)
     }
 
     /// How far a room was sent; `None` where it is live.

@@ -112,6 +112,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.leave_room(room_id);
         }
+        self.answer_unsent(conn);
         self.conclude_sync(conn);
         self.read_on(conn);
     }

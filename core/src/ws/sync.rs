@@ -210,6 +210,7 @@ impl Core {
         for (_, change) in held.into_iter().filter(|(seq, _)| *seq <= sent_until) {
             self.send_own(conn, change);
         }
+        self.answer_unsent(conn);
         end
     }
 
@@ -250,6 +251,15 @@ impl Core {
             self.send_to_one(conn, frame);
         }
         self.read_further(conn, end);
+    }
+
+    /// Answers the connection's own messages of a room that it hears no more of: it would wait for them for good.
+    pub(crate) fn answer_unsent(&mut self, conn: ConnId) {
+        let catch_up = self.sessions.get_mut(conn).and_then(|session| session.catch_up.as_mut());
+        for request_id in catch_up.map(|catch_up| catch_up.take_unanswered()).unwrap_or_default() {
+            let message = "the message is stored, but its sender hears no more of the room";
+            self.answer_error(conn, &ApiError::unavailable(message, 1_000), Some(&request_id));
+        }
     }
 
     fn read_further(&mut self, conn: ConnId, end: PageEnd) {
