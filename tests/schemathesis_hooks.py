@@ -144,6 +144,9 @@ def whole_numbers(value):
     """`1.0` is an integer to JSON Schema; on the wire a field that takes one has it written without a fraction."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return int(value)
+    # Inside a payload, which may be any JSON, no schema reaches: integers lie within ±(2^53 − 1) there too.
+    if isinstance(value, int) and abs(value) >= 2**53:
+        return value % 2**53
     if isinstance(value, dict):
         return {key: whole_numbers(inner) for key, inner in value.items()}
     if isinstance(value, list):

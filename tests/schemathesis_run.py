@@ -51,7 +51,7 @@ def main():
     parser.add_argument("--binary", type=pathlib.Path, default=ROOT / "target/release/chatapi")
     parser.add_argument("--venv", type=pathlib.Path, default=ROOT / "target/schemathesis-venv")
     parser.add_argument("--cases", type=int, default=10_000, help="fewer is a failure")
-    parser.add_argument("--examples", type=int, default=300, help="of each operation and phase")
+    parser.add_argument("--examples", type=int, default=320, help="of each operation and phase")
     parser.add_argument("--only-built", action="store_true", help="leave out what this server answers with 404 or 405")
     options, others = parser.parse_known_args()
     options.binary, options.venv = options.binary.resolve(), options.venv.resolve()

@@ -208,6 +208,10 @@ impl CatchUp {
     /// Forgets a room that the connection is to hear no more of.
     pub(crate) fn remove(&mut self, room_id: &RoomId) {
         self.void_page_of(room_id);
+        if let Some(sync) = &mut self.sync {
+            // The rest of what was missed is in no history that opens.
+            sync.summary.truncated.remove(room_id);
+        }
         if let Some(mut room) = self.rooms.remove(room_id) {
             room.end_sync(self.sync.as_mut());
             self.unanswered.extend(std::mem::take(&mut room.request_ids).into_values());
