@@ -16,6 +16,9 @@ const BACKLOG_MESSAGES_MAX: u64 = 1_000;
 const REQUEST_IDS_MAX: usize = 1_024;
 /// How many rooms are read at once.
 const ROOMS_PER_READ: usize = 64;
+/// How many pages of a room in a row are dropped because a message changed while they were read. After that changes are
+/// held and told after the page, so that a room whose messages always change is read all the same.
+const REREADS_MAX: u8 = 3;
 /// How many changes of messages are held for a room in a page under way.
 const HELD_CHANGES_MAX: usize = 1_024;
 /// How many notifications are noted that are expanded while a page is under way; past that the page is read again.
@@ -69,6 +72,8 @@ struct RoomCatchUp {
     sync_until: Option<Seq>,
     /// Of the connection's own messages that are yet to be sent.
     request_ids: BTreeMap<Seq, String>,
+    /// How many pages in a row were dropped because a message changed meanwhile.
+    rereads: u8,
 }
 
 /// A page under way.
@@ -199,7 +204,7 @@ impl CatchUp {
     /// Puts a room that was live behind the others.
     pub(crate) fn add(&mut self, room_id: &RoomId, cursor: Seq) {
         if !self.contains(room_id) {
-            let room = RoomCatchUp { cursor, sync_until: None, request_ids: BTreeMap::new() };
+            let room = RoomCatchUp { cursor, sync_until: None, request_ids: BTreeMap::new(), rereads: 0 };
             self.rooms.insert(room_id.clone(), room);
             self.turns.push_back(room_id.clone());
         }
@@ -237,9 +242,19 @@ impl CatchUp {
         if seq <= sent_until {
             return ChangeRoute::Tell;
         }
+        let rereads = self.rooms.get(room_id).map_or(0, |room| room.rereads);
         let Some(reading) = self.reading_of(room_id) else {
             return ChangeRoute::Skip;
         };
+        if rereads < REREADS_MAX {
+            // The page may show the message as it was before, or as it is after changes that are still to be reported: a
+            // page that is asked for from here on shows this one at least.
+            reading.cursor = CursorOfReading::Gone;
+            if let Some(room) = self.rooms.get_mut(room_id) {
+                room.rereads += 1;
+            }
+            return ChangeRoute::Skip;
+        }
         if reading.held.len() >= HELD_CHANGES_MAX {
             return ChangeRoute::Overflow;
         }
@@ -338,7 +353,10 @@ impl CatchUp {
         if let Some(room) = self.rooms.get_mut(room_id) {
             room.cursor = cursor;
             room.sync_until = Some(until);
-            room.request_ids = room.request_ids.split_off(&cursor.next());
+            // A client that has more than it was sent, its own messages among it, is not sent those.
+            let later = room.request_ids.split_off(&cursor.next());
+            let skipped = std::mem::replace(&mut room.request_ids, later);
+            self.unanswered.extend(skipped.into_values());
         }
     }
 
@@ -399,6 +417,7 @@ impl CatchUp {
         let Some(room) = self.rooms.get_mut(room_id) else {
             return (frames, PageEnd::Taken);
         };
+        room.rereads = 0;
         for (seq, frame) in page.into_iter().take_while(|(seq, _)| *seq <= last_pushed) {
             assert_eq!(seq, room.cursor.next(), "the store's page of {room_id} has a gap");
             let frame = match room.request_ids.get(&seq) {
@@ -543,6 +562,18 @@ impl Notifications {
     const fn of_connect(are_pending: bool) -> Self {
         if are_pending { Self::Pending } else { Self::None }
     }
+}
+
+/// Leaves out the changes that a page shows already, or what came of them later: a reader may see a change before the core
+/// is told of it.
+pub(crate) fn without_outdated(held: Vec<(Seq, Frame)>, page: &[(Seq, Frame)]) -> Vec<(Seq, Frame)> {
+    let shown = |seq: Seq| page.iter().find(|(of, _)| *of == seq).map(|(_, frame)| frame.changed_at());
+    let is_news = |(seq, change): &(Seq, Frame)| match (shown(*seq), change.changed_at()) {
+        (Some(shown), Some(at)) => shown.is_none_or(|shown| shown < at),
+        // Nothing comes of a message after its deletion, which bears no stamp.
+        (None, _) | (_, None) => true,
+    };
+    held.into_iter().filter(is_news).collect()
 }
 
 impl RoomCatchUp {

@@ -7,7 +7,9 @@
 //! room is live, and everything past it is yet to be pushed. So on any connection a room's messages come in order,
 //! without a gap and without a repeat.
 
-use super::catch_up::{CursorOfReading, NextRead, PageEnd, RoomReading, SyncEnd, SyncKind, SyncRequest};
+use super::catch_up::{
+    CursorOfReading, NextRead, PageEnd, RoomReading, SyncEnd, SyncKind, SyncRequest, without_outdated,
+};
 use super::server::{Frame, resume_complete, subscribe_complete, sync_complete};
 use crate::api::ApiError;
 use crate::auth::overloaded;
@@ -127,6 +129,7 @@ impl Core {
         if let Some(session) = self.sessions.get_mut(conn) {
             session.catch_up_mut().begin_again(heard, end);
         }
+        self.answer_unsent(conn);
         self.conclude_sync(conn);
         self.read_on(conn);
     }
@@ -202,6 +205,7 @@ impl Core {
         };
         let queue = &mut session.queue;
         let takes = |frame: &Frame| queue.takes(frame.size_bytes(), now);
+        let held = without_outdated(held, &page);
         let (frames, end) = catch_up.take_page(room_id, page, last_pushed, takes);
         let sent_until = catch_up.cursor(room_id).unwrap_or(last_pushed);
         for frame in frames {
@@ -257,7 +261,7 @@ impl Core {
     pub(crate) fn answer_unsent(&mut self, conn: ConnId) {
         let catch_up = self.sessions.get_mut(conn).and_then(|session| session.catch_up.as_mut());
         for request_id in catch_up.map(|catch_up| catch_up.take_unanswered()).unwrap_or_default() {
-            let message = "the message is stored, but its sender hears no more of the room";
+            let message = "the message is stored, but is not sent to this connection";
             self.answer_error(conn, &ApiError::unavailable(message, 1_000), Some(&request_id));
         }
     }

@@ -90,6 +90,8 @@ impl Core {
         result: StoreResult,
     ) {
         match result {
+            // Whoever was told that it was given up has not typed.
+            Ok(StoreReply::Room(Ok(_))) if origin == Origin::Nobody => {}
             Ok(StoreReply::Room(Ok(_))) => {
                 let Some(session) = self.sessions.get(conn) else {
                     return;

@@ -46,6 +46,13 @@ impl Model {
         self.notifications.iter().filter(move |(_, known)| known.pending.contains(&user)).map(|(key, _)| *key)
     }
 
+    /// Whether a durable one has reached a user: it waits no more.
+    #[must_use]
+    pub fn has_reached(&self, key: NotificationKey, user: &UserId) -> bool {
+        let known = self.notifications.get(&key);
+        known.is_some_and(|known| known.is_durable && known.named.contains(user) && !known.pending.contains(user))
+    }
+
     /// One that is not expanded to its end.
     #[must_use]
     pub fn unexpanded(&self) -> Option<&ModelNotification> {

@@ -51,6 +51,17 @@ impl Frame {
         self.0.len()
     }
 
+    /// When the message it is of was last edited or deleted, as the wire has it; `None` where it never was.
+    pub(crate) fn changed_at(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Stamps {
+            edited_at: Option<String>,
+            deleted_at: Option<String>,
+        }
+        let Stamps { edited_at, deleted_at } = serde_json::from_slice(&self.0).ok()?;
+        edited_at.max(deleted_at)
+    }
+
     /// The same frame with a `request_id`, which it must not have yet.
     pub(crate) fn with_request_id(&self, request_id: &str) -> Self {
         #[derive(Serialize)]
